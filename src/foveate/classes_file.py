@@ -1,4 +1,4 @@
-"""The content of a classes file: names, and the values that stand for them in a mask."""
+"""Content of a classes file: names of classes and their values in a mask."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _LIMIT = re.compile(rf"(<=|>=|<|>)\s*({_NUMBER})")
 _RANGE = re.compile(rf"({_NUMBER})\s*(?:-|\.\.)\s*({_NUMBER})")
-LARGEST = 2**53  # float64 holds all whole numbers up to it
+LARGEST = 2**53  # all integers up to this value are exact in float64
 
 
 class Span(NamedTuple):
@@ -33,14 +33,14 @@ class Span(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """A classes file as it was parsed.
+    """A parsed classes file.
 
     Attributes:
-        classes: Name -> values: integers (0xRRGGBB of colours), or texts of ranges and limits.
-        ignored: Values of no class that is counted.
+        classes: Name -> values: integers (0xRRGGBB for colours), or strings of ranges and limits.
+        ignored: Values that are not counted.
         rgb: Whether values are colours.
-        tolerance: Largest distance of a colour, per channel.
-        colors: Name -> colour to show.
+        tolerance: Maximum difference of colours per channel.
+        colors: Name -> display colour.
     """
 
     classes: dict[str, tuple[int | str, ...]]
@@ -54,7 +54,7 @@ def parse_classes(content: Any, where: str) -> Classes:
     """Check the content of a classes file; see `foveate.labels.Legend.from_dict`.
 
     Raises:
-        DataError: Unknown keys, no classes, mixed colours and integers.
+        DataError: A key is unknown, there are no classes, or colours and integers are mixed.
     """
     form = _checked_form(content, where)
     classes = _classes(form.classes, where)
@@ -64,10 +64,11 @@ def parse_classes(content: Any, where: str) -> Classes:
     kinds = {kind for group in (*classes.values(), dropped) for kind, _ in group}
     if len(kinds) > 1:
         raise DataError(
-            f"{where} mixes colours and integers", "A mask holds either colours or class indices."
+            f"{where} mixes colours and integers",
+            "The values of a mask are either colours or class indices.",
         )
     if not classes:
-        raise DataError(f"{where} leaves no class to count", "At least one is needed.")
+        raise DataError(f"{where} ignores all classes", "At least one class must be counted.")
     return Classes(
         {name: tuple(v for _, v in group) for name, group in classes.items()},
         tuple(v for _, v in dropped), "colour" in kinds, form.tolerance, colors,
@@ -75,10 +76,10 @@ def parse_classes(content: Any, where: str) -> Classes:
 
 
 def span_of(value: int | str) -> Span:
-    """Return the span of an integer, or of the text of a range or limit.
+    """Return the span of an integer, or of the string of a range or limit.
 
     Raises:
-        ValueError: The text is neither.
+        ValueError: The string is neither.
     """
     if isinstance(value, str):
         span = _range(value)
@@ -89,10 +90,10 @@ def span_of(value: int | str) -> Span:
 
 
 def _range(text: str) -> Span | None:
-    """Read a range or limit; None for any other text."""
+    """Parse a range or limit; None for other strings."""
     if found := _LIMIT.fullmatch(text.strip()):
         limit = float(found[2])
-        # Strictly beyond the limit is from the next number that there is.
+        # Strict limits start at the next floating-point number.
         return {
             "<": Span(-math.inf, math.nextafter(limit, -math.inf)),
             "<=": Span(-math.inf, limit),
@@ -108,7 +109,7 @@ def _check_colors(colors: dict[str, str], classes: Collection[str], where: str) 
     for name, colour in colors.items():
         if name not in classes:
             raise DataError(
-                f"{where}: colors lists {name!r}, which is no class",
+                f"{where}: colors lists {name!r}, which is not a class",
                 f"Classes: {', '.join(classes)}.",
                 suggest(name, classes),
             )
@@ -116,19 +117,19 @@ def _check_colors(colors: dict[str, str], classes: Collection[str], where: str) 
 
 
 def _checked_form(content: Any, where: str) -> Any:
-    """Return the content of a classes file with the types that it should have."""
+    """Check the structure of a classes file, and return its content with types."""
     from pydantic import ValidationError
 
     empty = [n for n, v in _mapping(content, "classes").items() if v is None]
     if empty:
         raise DataError(
             f"{where}: the class {empty[0]!r} has no value",
-            "In YAML an unquoted # begins a comment.",
+            "In YAML, an unquoted # starts a comment.",
             f'Quote the colour: {empty[0]}: "#RRGGBB".',
         )
     if not isinstance(content, dict):
         raise DataError(
-            f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
+            f"{where} must be a mapping, got {type(content).__name__}", _EXPECTED, _EXAMPLE
         )
     try:
         return _legend_form().model_validate(content)
@@ -137,7 +138,7 @@ def _checked_form(content: Any, where: str) -> Any:
         place = ".".join(str(p) for p in first["loc"])
         hint = _EXAMPLE
         if place.endswith(".[key]"):
-            hint = f"A name is a text: write it in quotes, '{str(first['input']).lower()}'."
+            hint = f"Names must be strings: write it in quotes, '{str(first['input']).lower()}'."
         raise DataError(f"{where}: {place}: {first['msg']}", _EXPECTED, hint) from error
 
 
@@ -148,9 +149,8 @@ def _classes(stated: dict[str, Any], where: str) -> dict[str, list[tuple[str, in
         name = unicodedata.normalize("NFC", written)
         if name in classes:
             raise DataError(
-                f"{where}: the class {name!r} is there twice, with its accents composed in two "
-                "ways",
-                "A class is stated once.",
+                f"{where}: the class {name!r} is defined twice, in two Unicode normal forms",
+                "A class must be defined once.",
             )
         classes[name] = _values(name, value, where)
     return classes
@@ -159,7 +159,7 @@ def _classes(stated: dict[str, Any], where: str) -> dict[str, list[tuple[str, in
 def _take_ignored(
     ignore: list[Any], classes: dict[str, list[tuple[str, int | str]]], where: str
 ) -> list[tuple[str, int | str]]:
-    """Take ignored classes out, and return their values and those that stand in no class."""
+    """Remove ignored classes, and return all ignored values."""
     dropped: list[tuple[str, int | str]] = []
     names = list(classes)
     for entry in dict.fromkeys(ignore):
@@ -170,8 +170,8 @@ def _take_ignored(
             dropped += _values("ignore", entry, where)
         elif name not in names:
             raise DataError(
-                f"{where}: ignore lists {entry!r}, which is no class",
-                f"Classes: {', '.join(names)}. A mask value may be ignored too.",
+                f"{where}: ignore lists {entry!r}, which is not a class",
+                f"Classes: {', '.join(names)}. Values of the mask may also be ignored.",
                 suggest(entry, names),
             )
     return dropped
@@ -180,13 +180,14 @@ def _take_ignored(
 def _values(name: str, value: Any, where: str) -> list[tuple[str, int | str]]:
     """Parse integers, colours, ranges and limits into (kind, value)."""
     if value == []:
-        raise DataError(f"{where}: {name} has no value", "A class has at least one mask value.")
+        raise DataError(f"{where}: {name} has no value", "A class must have at least one value.")
     parsed: list[tuple[str, int | str]] = []
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, int):
             if abs(item) > LARGEST:
                 raise DataError(
-                    f"{where}: {name}: the value {item}", f"Values go up to {LARGEST} (2^53)."
+                    f"{where}: {name}: the value {item} is too large",
+                    f"Values must not exceed {LARGEST} (2^53).",
                 )
             parsed.append(("index", item))
             continue
@@ -194,30 +195,30 @@ def _values(name: str, value: Any, where: str) -> list[tuple[str, int | str]]:
         if span is not None:
             if span.low > span.high:
                 raise DataError(
-                    f"{where}: {name}: {item!r} holds no value",
-                    "A range goes from its lower to its higher end.",
+                    f"{where}: {name}: the range {item!r} is empty",
+                    "The first value of a range must not exceed the second.",
                     f'{name}: "{span.high:g}-{span.low:g}"',
                 )
             parsed.append(("index", item.strip()))
             continue
         if not _COLOUR.fullmatch(item):
             raise DataError(
-                f"{where}: {name}: {item!r} is no colour",
-                "A colour is '#RRGGBB' with six hexadecimal digits, an index is an integer, a "
-                "range '10-19', '<128' or '>=128'.",
+                f"{where}: {name}: {item!r} is not a valid value",
+                "A value must be a colour '#RRGGBB' with six hexadecimal digits, an integer, or a "
+                "range such as '10-19', '<128' or '>=128'.",
             )
         parsed.append(("colour", int(item[1:], 16)))
     return parsed
 
 
 def _mapping(content: Any, name: str) -> dict[Any, Any]:
-    """Return the mapping under `name`, empty where there is none."""
+    """Return the mapping under `name`, or an empty mapping."""
     found = content.get(name) if isinstance(content, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def _legend_form() -> Any:
-    """Return the pydantic form of a classes file (built on use: pydantic takes 0.2 s to load)."""
+    """Return the pydantic model of a classes file (created on use: pydantic loads in 0.2 s)."""
     from pydantic import BaseModel, ConfigDict, Field
 
     class LegendForm(BaseModel):

@@ -1,7 +1,7 @@
-"""Embeddings and the encoder that made them.
+"""Embeddings and their encoder.
 
 `Embeddings` is a matrix with the ids of its rows and an `EncoderSpec`. The matrix may be a
-memory map over a file larger than memory: nothing here copies it.
+memory map of a file larger than memory: it is not copied here.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What an embedding depends on besides the pixels.
+    """Specification of an encoder: all inputs of an embedding besides the pixels.
 
     Attributes:
         name: As given to `load_model` ("builtin", "timm:resnet18").
         dim: Length d of one embedding.
-        bands: 1-based band numbers read from the raster, in the order the model gets them.
+        bands: 1-based band numbers read from the raster, in the order of the model's input.
         scale: One ``(low, high)`` per band: raw values are mapped to ``(v - low) / (high - low)``
             before `mean` and `std`. None for a model that takes raw values.
         mean: Per band, subtracted after scaling; empty for none.
         std: Per band, divided by after `mean`; empty for none.
-        input_size: ``(height, width)`` in pixels to which a tile is resampled, or None when the
-            model takes tiles at their own size.
-        resample: How tiles are resampled ("bilinear", "bicubic").
-        precision: What the model computes in ("float32", "bfloat16"); it changes the vectors in
-            their third digit.
-        dtype: dtype of what the model returns ("float32").
-        gsd: Ground sampling distance that the model expects, in metres; None for any.
+        input_size: ``(height, width)`` in pixels to which a tile is resampled, or None if the
+            model accepts tiles of any size.
+        resample: Resampling method of tiles ("bilinear", "bicubic").
+        precision: Precision of the computation ("float32", "bfloat16"); it affects the third digit
+            of the vectors.
+        dtype: dtype of the output of the model ("float32").
+        gsd: Ground sampling distance expected by the model, in metres; None for any.
         non_negative: Whether every component is at least 0 (needed by feature activation).
         licence: Licence of the weights.
-        source: Where the weights come from: a file name, a hub id, "no weights".
+        source: Source of the weights: a file name, a hub id, "no weights".
         fingerprint: Hash of weights and code version; two equal specs give equal embeddings.
         grid: ``(rows, columns)`` of the tokens of a tile, row-major; None for one pooled vector.
     """
@@ -65,7 +65,7 @@ class EncoderSpec:
 
     @property
     def row(self) -> tuple[int, ...]:
-        """Shape of what is stored of one tile: (d,), or (t, d) for t = rows * columns tokens."""
+        """Shape of the embedding of one tile: (d,), or (t, d) for t = rows * columns tokens."""
         return (self.dim,) if self.grid is None else (self.grid[0] * self.grid[1], self.dim)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class EncoderSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild a spec from `to_dict` (lists become tuples again)."""
+        """Create a spec from the result of `to_dict` (lists are converted to tuples)."""
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{k: _tuples(v) for k, v in values.items() if k in known})
 
@@ -90,7 +90,7 @@ class Embeddings:
         spec: The encoder.
 
     Raises:
-        DataError: Lengths disagree, ids repeat, or `x` is not a float matrix.
+        DataError: Lengths are inconsistent, ids are not unique, or `x` is not a float array.
     """
 
     ids: NDArray[np.str_]
@@ -103,7 +103,7 @@ class Embeddings:
         if self.x.ndim not in (2, 3) or not np.issubdtype(self.x.dtype, np.floating):
             raise DataError(
                 f"embeddings of shape {self.x.shape} and dtype {self.x.dtype}",
-                "Allowed is a float array (n, d), or (n, t, d) for tokens.",
+                "Embeddings must be a float array of shape (n, d), or (n, t, d) for tokens.",
                 "Stack one vector per row, e.g. np.stack(vectors).astype('float32').",
             )
         if self.ids.shape != self.x.shape[:1]:
@@ -112,21 +112,21 @@ class Embeddings:
                 "There must be one id per row.",
             )
         if np.unique(self.ids).size != self.ids.size:
-            raise DataError("the ids of the embeddings repeat", "Ids must be unique.")
+            raise DataError("the ids of the embeddings are not unique", "Ids must be unique.")
 
     def __len__(self) -> int:
-        """Return n."""
+        """Return the number of rows n."""
         return self.x.shape[0]
 
     def __repr__(self) -> str:
-        """Say what it holds, in a line."""
+        """Return a summary in one line."""
         shape = " x ".join(map(str, self.x.shape))
         return f"Embeddings({shape} {self.x.dtype}, {self.spec.name!r})"
 
     def align(self, ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.floating]:
         """Return the rows of `x` in the order of `ids`.
 
-        The matrix itself comes back, uncopied, when the order is the same already.
+        The matrix is returned without a copy if its rows are in this order.
 
         Raises:
             DataError: An id has no embedding.
@@ -140,21 +140,21 @@ class Embeddings:
             raise DataError(
                 f"{int(missing.sum())} of {wanted.size} tiles have no embedding, "
                 f"the first is {str(wanted[missing][0])!r}",
-                "Every tile of the pool needs one.",
-                "Embed the pool again, or pass the embeddings that belong to it.",
+                "Every tile of the pool must have an embedding.",
+                "Embed the pool again, or pass the embeddings of this pool.",
             )
         return self.x[rows]
 
 
 def find_rows(ids: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Return where each id stands.
+    """Return the row of each requested id.
 
     Args:
         ids: (n,) unique ids, in any order.
         wanted: (m,) ids to look up; they may repeat.
 
     Returns:
-        (m,) rows of `ids`, -1 where there is none.
+        (m,) int64 rows of `ids`, -1 for ids that do not exist.
     """
     if not ids.size:
         return np.full(wanted.shape, -1)

@@ -1,7 +1,7 @@
 """Atomic writes, fingerprints, JSON, CSV, GeoJSON and (Geo)Parquet.
 
-A file written here is either complete or absent: it is written beside its destination, synced
-and renamed. Every failure to write becomes a `StorageError` that says what to do.
+A file written here is either complete or absent: it is written to a temporary file in the same
+folder, synced and renamed. Every failure to write is raised as a `StorageError` with a hint.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_LARGE = 1 << 26  # bytes of a Parquet file that is read by several threads
-_AGAIN = "Delete the file, and repeat the command that made it."
+_LARGE = 1 << 26  # minimum bytes of a Parquet file that is read by several threads
+_AGAIN = "Delete the file, and run the command that created it again."
 _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
+_DEGREES = 7  # decimal digits, about 1 cm; RFC 7946, section 11.2 advises against more
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path, *, durable: bool = True) -> Generator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+    """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
-    Parent folders are made. If the block raises, the temporary file is removed and `path` keeps
+    Parent folders are created. If the block raises, the temporary file is removed and `path` keeps
     its old content.
 
     Args:
         path: Destination.
-        durable: Whether to wait until the disk has it. Only for what can be made again at once
-            (thumbnails): waiting costs up to a second a file on a busy disk.
+        durable: Whether to sync the file to disk. False only for files that are quickly created
+            again (thumbnails): syncing takes up to a second per file on a busy disk.
 
     Raises:
         StorageError: No space, no permission, a read-only file system.
@@ -77,16 +77,16 @@ def atomic_path(path: str | Path, *, durable: bool = True) -> Generator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Generator[Path]:
-    """Yield a new folder beside `path`; rename it to `path` when the block succeeds.
+    """Yield a temporary folder next to `path`; rename it to `path` on success.
 
-    Parent folders are made. If the block raises, the folder is removed; a process that is killed
-    leaves one with a hidden name (``.NAME.*.tmp``), never one at `path`.
+    Parent folders are created. If the block raises, the folder is removed; a killed process
+    leaves a folder with a hidden name (``.NAME.*.tmp``), never a folder at `path`.
 
     Args:
-        path: Destination: nothing, or an empty folder.
+        path: Destination: must not exist, or be an empty folder.
 
     Raises:
-        StorageError: There is something; no space, no permission, a read-only file system.
+        StorageError: The destination exists; no space, no permission, a read-only file system.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -94,7 +94,7 @@ def atomic_folder(path: str | Path) -> Generator[Path]:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             what = "a folder that is not empty" if path.is_dir() else "a file"
             raise StorageError(
-                f"{str(path)!r} is {what}", "A folder is written at once.",
+                f"{str(path)!r} is {what}", "The output folder must be new or empty.",
                 "Choose a new or empty folder.",
             )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,36 +113,36 @@ def atomic_folder(path: str | Path) -> Generator[Path]:
 
 
 def as_storage_error(error: OSError, path: str | Path) -> OSError:
-    """Turn an operating-system error into a `StorageError` that says what to do."""
+    """Convert an error of the operating system to a `StorageError` with a hint."""
     if isinstance(error, StorageError):
         return error
     hints = {
         errno.ENOSPC: ("the disk is full", "Free some space or choose another --out."),
-        errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another --out."),
-        errno.EACCES: ("permission denied", "Choose a folder that you may write to."),
-        errno.EPERM: ("permission denied", "Choose a folder that you may write to."),
-        errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to."),
+        errno.EDQUOT: ("the disk quota is exceeded", "Free some space or choose another --out."),
+        errno.EACCES: ("permission denied", "Choose a folder with write permission."),
+        errno.EPERM: ("permission denied", "Choose a folder with write permission."),
+        errno.EROFS: ("the file system is read-only", "Choose a folder on another file system."),
         errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another --out."),
         errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another --out."),
-        errno.EISDIR: ("that is a folder", "Give the path of a file."),
-        errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
+        errno.EISDIR: ("the path is a folder", "Give the path of a file."),
+        errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
     }
-    what, hint = hints.get(error.errno or 0, (str(error), "Choose another place to write to."))
+    what, hint = hints.get(error.errno or 0, (str(error), "Choose another output path."))
     explained = StorageError(f"cannot write {str(path)!r}: {what}", "", hint)
     explained.errno = error.errno
     return explained
 
 
 def reason(error: Exception) -> str:
-    """Say why reading failed, without the errno and the path that the message has already."""
+    """Return the reason of an error without errno and path, which messages contain already."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def printable(text: str) -> str:
-    r"""Return a name of the file system as text that can be printed and stored.
+    r"""Return a file name as text that can be printed and stored.
 
-    Bytes that are no UTF-8 become ``\xe9`` and the like. Where the locale is ASCII, Python reads
-    every accent so: what is UTF-8 is read as that.
+    Bytes that are not valid UTF-8 are written as escapes such as ``\xe9``. With an ASCII locale,
+    Python escapes all non-ASCII bytes of file names; those that are valid UTF-8 are decoded.
     """
     try:
         text.encode()
@@ -152,38 +152,38 @@ def printable(text: str) -> str:
 
 
 def stored_path(text: str) -> str:
-    r"""Return the path whose `printable` form was stored: ``\xe9`` is a byte if that is there."""
+    r"""Return the path of a stored `printable` name; ``\xe9`` is a byte if such a file exists."""
     plain = text.encode(errors="surrogateescape")
     raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), plain)
     return next((os.fsdecode(form) for form in (plain, raw) if os.path.lexists(form)), text)
 
 
 def refuse_empty(given: object, what: str) -> None:
-    """Refuse an empty text for a path, which would mean the current folder.
+    """Check that a path is not an empty string, which would be the current folder.
 
     Raises:
         ParameterError: It is empty.
     """
     if given == "":
         raise ParameterError(
-            f"an empty {what}",
-            "An empty text is no path.",
-            "Is a variable of the shell not set? The current folder is a dot: .",
+            f"the {what} is an empty string",
+            "An empty string is not a path.",
+            "Check that shell variables are set; for the current folder, use a dot: .",
         )
 
 
 def read_text(path: str | Path, what: str = "") -> str:
-    """Read a text file of the user's: UTF-8 with or without a byte order mark, or UTF-16 with one.
+    """Read a text file of the user: UTF-8 with or without byte order mark, or UTF-16 with mark.
 
     Args:
         path: The file.
-        what: What it is, for messages: "classes file"; may be empty.
+        what: Kind of the file, for messages: "classes file"; may be empty.
 
     Returns:
-        The text, without the mark; line ends are as in the file.
+        The text, without the mark; line endings are not converted.
 
     Raises:
-        DataError: It cannot be read, or is in another encoding; the message says where.
+        DataError: The file cannot be read, or has another encoding; the message has the line.
     """
     refuse_empty(path, f"path of the {what or 'file'}")
     name = f"{what and f'the {what} '}{printable(str(path))!r}"
@@ -198,14 +198,14 @@ def read_text(path: str | Path, what: str = "") -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"cannot read {name}: {error} (line {line})",
-            "Text files are UTF-8.",
+            "Text files must be UTF-8.",
             "Save it as UTF-8, in an editor or by: iconv -f LATIN1 -t UTF-8 OLD > NEW",
         ) from error
     if "\0" in text:
         raise DataError(
-            f"cannot read {name}: it holds zeros, as no text does",
-            "Text files are UTF-8.",
-            "Give the text file; if this is UTF-16 or UTF-32, save it as UTF-8.",
+            f"cannot read {name}: it contains null bytes and is not a text file",
+            "Text files must be UTF-8.",
+            "Give a text file; if this is UTF-16 or UTF-32, save it as UTF-8.",
         )
     return text
 
@@ -223,7 +223,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Return what `read_json` gives back: lists for tuples, null for NaN and infinity."""
+    """Return the value as read back by `read_json`: tuples as lists, NaN and infinity as null."""
     return _finite(_plain(value))
 
 
@@ -244,15 +244,15 @@ def read_json(path: str | Path) -> Any:
 def write_parquet(
     path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None, spatial: bool = False
 ) -> None:
-    """Write a table as Parquet, atomically; the same table gives the same bytes.
+    """Write a table as Parquet, atomically; equal tables give equal bytes.
 
     Args:
         path: Destination.
-        table: The table; its schema metadata is kept in the footer.
+        table: The table; its schema metadata is stored in the footer.
         geo: Geometry column -> CRS as PROJJSON (None: OGC:CRS84, longitude and latitude). The
-            column holds WKB; the file is then GeoParquet 1.1, with a box for each row.
-        spatial: Whether rows are put in the order of a Hilbert curve: for files that are handed
-            over, whose order says nothing.
+            column must be WKB; the file is then GeoParquet 1.1, with a bounding box per row.
+        spatial: Whether rows are sorted along a Hilbert curve, for exported files whose order has
+            no meaning.
     """
     import pyarrow.parquet as pq
 
@@ -261,7 +261,7 @@ def write_parquet(
         table = table.take(spatial_order(table[next(iter(geo))])) if spatial else table
         table = with_geometry(table, geo)
         settings["row_group_size"] = ROW_GROUP
-    # As an open file: Arrow reads names as UTF-8.
+    # Passed as an open file, because Arrow decodes names as UTF-8.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=False, **settings)
 
@@ -269,10 +269,10 @@ def write_parquet(
 def write_csv(path: str | Path, table: pa.Table) -> None:
     """Write a table as CSV with a header, UTF-8, atomically; NaN and null are empty cells.
 
-    A spreadsheet takes a cell that starts with ``= + - @`` for a formula, and a tile id begins
-    with a file name, which anyone may choose. Text cells that start so (or with a tab or carriage
-    return) get an apostrophe in front, which spreadsheets show as plain text. Numbers are never
-    touched.
+    Spreadsheets interpret cells that start with ``= + - @`` as formulas, and tile ids start
+    with file names from arbitrary sources. Text cells that start with these characters (or with a
+    tab or carriage return) are prefixed by an apostrophe, so that spreadsheets display them as
+    text. Numbers are not changed.
     """
     columns = [column.to_pylist() for column in table.columns]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -290,16 +290,16 @@ def _cell(value: Any) -> Any:
 def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry") -> None:
     """Write a table as GeoJSON (RFC 7946), atomically: a feature per line, in the order of rows.
 
-    Numbers that JSON does not have (NaN, infinities) become null.
+    Numbers without a JSON representation (NaN, infinities) are written as null.
 
     Args:
         path: Destination.
         table: Its geometry is WKB in longitude and latitude, WGS84; exterior rings are written
             counter-clockwise.
-        geometry: Name of that column.
+        geometry: Name of the geometry column.
 
     Raises:
-        DataError: There is no such column, or its coordinates are none of the Earth.
+        DataError: The column does not exist, or has coordinates out of range.
         StorageError: `path` cannot be written.
     """
     import shapely
@@ -320,36 +320,36 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
 
 
 def _on_the_globe(table: pa.Table, geometry: str) -> list[Any]:
-    """Return the shapes of a table, oriented as RFC 7946 asks.
+    """Return the shapes of a table, oriented as required by RFC 7946.
 
     Raises:
-        DataError: There are none, or they are not in longitude and latitude.
+        DataError: There is no geometry, or it is not in longitude and latitude.
     """
     import shapely
     from shapely.geometry.polygon import orient
 
     if geometry not in table.column_names:
         raise DataError(
-            "GeoJSON of scenes that do not lie on the Earth",
-            "Its places are longitudes and latitudes.",
-            "Write a .csv, which holds the windows in pixels.",
+            "GeoJSON is not available for scenes that are not on the Earth",
+            "Its coordinates must be longitudes and latitudes.",
+            "Write a .csv file, which contains the windows in pixels.",
         )
     shapes = np.asarray(shapely.from_wkb(table[geometry].to_pylist()), dtype=object)
     at = shapely.get_coordinates(shapes)
     if not (np.abs(at) <= (180.0, 90.0)).all():  # NaN fails the comparison
         raise DataError(
-            "GeoJSON of coordinates that are no longitudes and latitudes",
-            "Longitudes are from -180 to 180, latitudes from -90 to 90 degrees.",
+            "GeoJSON is not available for coordinates that are not longitudes and latitudes",
+            "Longitudes must be from -180 to 180, latitudes from -90 to 90 degrees.",
         )
-    turned = {
+    oriented = {
         "Polygon": orient,
         "MultiPolygon": lambda shape: shapely.MultiPolygon([orient(p) for p in shape.geoms]),
     }
-    return [turned.get(shape.geom_type, lambda same: same)(shape) for shape in shapes]
+    return [oriented.get(shape.geom_type, lambda same: same)(shape) for shape in shapes]
 
 
 def _rounded(value: Any) -> Any:
-    """Return the members of a geometry with the digits that are known."""
+    """Return a geometry with rounded coordinates."""
     if isinstance(value, dict):
         return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -358,7 +358,7 @@ def _rounded(value: Any) -> Any:
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file; of GeoParquet without the boxes of its rows, which are an index.
+    """Read a Parquet file; bounding boxes of the rows of GeoParquet are dropped.
 
     Raises:
         DataError: The file is missing or is not Parquet.
@@ -368,8 +368,8 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
 
     try:
         with Path(path).open("rb") as file:
-            # Arrow's threads are worth it for large files alone, and must not be starting while a
-            # short program ends: it would be aborted.
+            # Threads of Arrow only pay off for large files, and must not start while a short
+            # program ends, because it would be aborted.
             large = os.fstat(file.fileno()).st_size > _LARGE
             found = pq.ParquetFile(file, pre_buffer=large)
             return without_boxes(found.read(columns=columns, use_threads=large))
@@ -380,7 +380,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
 
 
 def read_footer(path: str | Path) -> dict[bytes, bytes]:
-    """Return what the schema of a Parquet file carries besides names and types.
+    """Return the schema metadata of a Parquet file.
 
     Raises:
         DataError: The file is missing or is not Parquet.
@@ -398,9 +398,9 @@ def read_footer(path: str | Path) -> dict[bytes, bytes]:
 
 
 def text_column(table: pa.Table, name: str) -> NDArray[np.str_]:
-    """Return a column of text as an array, (n,) str.
+    """Return a column of strings as an array, (n,) str.
 
-    Chunk by chunk: a Python object for each of ten million ids would take gigabytes.
+    Converted chunk by chunk: Python objects of ten million ids would need gigabytes.
     """
     chunks = table[name].chunks
     parts = [chunk.to_numpy(zero_copy_only=False).astype(np.str_) for chunk in chunks]
@@ -408,7 +408,7 @@ def text_column(table: pa.Table, name: str) -> NDArray[np.str_]:
 
 
 def digest_ids(ids: NDArray[np.str_]) -> str:
-    """Hash (n,) ids in their order, to 32 hex digits; their width in memory does not matter."""
+    """Hash (n,) ids in their order, to 32 hex digits; independent of the width of the dtype."""
     width = max(1, int(np.char.str_len(ids).max())) if ids.size else 1
     sha = hashlib.blake2b(f"{ids.size} {width}".encode(), digest_size=16)
     for start in range(0, ids.size, _IDS):
@@ -417,20 +417,20 @@ def digest_ids(ids: NDArray[np.str_]) -> str:
 
 
 def digest(value: Any) -> str:
-    """Hash JSON-ready values: the same values give the same 32 hex digits anywhere.
+    """Hash JSON-ready values to 32 hex digits; equal values give equal digits on any machine.
 
-    NaN, the infinities and None are four different values here.
+    NaN, the infinities and None are four different values.
     """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def fingerprint(path: str | Path) -> str:
-    """Hash the content of a file, wherever it lies.
+    """Hash the content of a file, independent of its path.
 
-    Up to 64 MiB the whole content is hashed. Beyond that, reading everything would cost as much
-    as the work it saves: the size, the time of modification and 64 blocks of 1 MiB spread over
-    the file are hashed instead.
+    Up to 64 MiB, the whole content is hashed. For larger files, reading everything would take as
+    long as the work it saves: the size, the modification time and 64 evenly spaced blocks of 1 MiB
+    are hashed instead.
 
     Raises:
         DataError: The file cannot be read.
@@ -462,13 +462,13 @@ def _sync(path: Path) -> None:
 
 
 def _new_file(path: Path) -> Path:
-    """Create an empty file that was not there, with the permissions of the user's umask."""
+    """Create a new empty file, with the permissions of the user's umask."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy values, tuples and sets into what `json` writes, names of files into text."""
+    """Convert NumPy values, tuples and sets to JSON types, and file names to printable text."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
@@ -483,7 +483,7 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Turn NaN and infinity, for which JSON has no word, into null."""
+    """Replace NaN and infinity, which JSON does not support, by null."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list):

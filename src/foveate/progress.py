@@ -1,7 +1,8 @@
-"""Progress as a callback: the library counts, the caller draws.
+"""Progress reports through a callback: the library counts, the caller displays.
 
-A long function takes ``progress: ProgressFn | None`` and opens a `Meter`. The callback gets a
-`Tick` at most every `Meter.interval` seconds, and always at the start and at the end.
+Long-running functions have an argument ``progress: ProgressFn | None`` and open a `Meter`. The
+callback receives a `Tick` at most every `Meter.interval` seconds, and always at the start and at
+the end.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-_WIDE = 32  # characters of a step's name beside its bar
+_WIDE = 32  # maximum characters of the name of a step next to its bar
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One report of a step.
+    """A progress report of a step.
 
     Attributes:
-        step: What is being done, for a person ("embedding", "k-center").
-        done: Units finished.
-        total: Units in all, or None when unknown.
-        seconds: Since the step began.
-        skipped: Units of `done` that an earlier run had finished.
+        step: Name of the step for display ("embedding", "k-center").
+        done: Number of finished units.
+        total: Total number of units, or None if unknown.
+        seconds: Seconds since the start of the step.
+        skipped: Units of `done` that were finished by an earlier run.
     """
 
     step: str
@@ -36,11 +37,11 @@ class Tick:
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at the mean speed so far; None when it cannot be said."""
-        now = self.done - self.skipped
-        if self.total is None or now == 0:
+        """Estimated remaining seconds at the mean speed so far; None if unknown."""
+        finished = self.done - self.skipped
+        if self.total is None or finished == 0:
             return None
-        return self.seconds / now * (self.total - self.done)
+        return self.seconds / finished * (self.total - self.done)
 
 
 ProgressFn = Callable[[Tick], None]
@@ -48,15 +49,15 @@ ProgressFn = Callable[[Tick], None]
 
 @dataclass
 class Meter:
-    """Counts the units of one step and calls back at a bearable rate.
+    """Counts the units of one step and reports progress at a limited rate.
 
     Attributes:
         progress: The callback, or None.
-        step: What is being done.
-        total: Units in all, or None.
-        interval: Seconds between two reports.
-        skipped: Units that an earlier run has finished: they count as done, not as speed.
-        done: Units finished.
+        step: Name of the step.
+        total: Total number of units, or None if unknown.
+        interval: Minimum seconds between two reports.
+        skipped: Units finished by an earlier run: they count as done, but not for the speed.
+        done: Number of finished units.
 
     >>> ticks = []
     >>> with Meter(ticks.append, "reading", 2) as meter:
@@ -75,7 +76,7 @@ class Meter:
     _last: float = 0.0
 
     def __post_init__(self) -> None:
-        """Begin after the units that were there already."""
+        """Start counting at the skipped units."""
         self.done = self.skipped
 
     def __enter__(self) -> Self:
@@ -84,7 +85,7 @@ class Meter:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Report the end, wherever it came."""
+        """Report the end, also after an exception."""
         self._report()
 
     def advance(self, n: int = 1) -> None:
@@ -122,7 +123,7 @@ def bars() -> Generator[ProgressFn]:
 
     def show(tick: Tick) -> None:
         if tick.step not in tasks:
-            # A long name would leave no room for the bar.
+            # Long names are truncated to leave space for the bar.
             short = tick.step if len(tick.step) <= _WIDE else tick.step[: _WIDE - 3] + "..."
             tasks[tick.step] = drawn.add_task(short, total=tick.total)
         drawn.update(tasks[tick.step], completed=tick.done, total=tick.total)
@@ -133,11 +134,11 @@ def bars() -> Generator[ProgressFn]:
 
 @contextlib.contextmanager
 def watched(progress: ProgressFn | bool | None) -> Generator[ProgressFn | None]:  # noqa: FBT001
-    """Yield the callback of a function that a person may have called.
+    """Yield the progress callback of a public function.
 
     Args:
-        progress: A callback; True for bars, False for none, None for bars in interactive use
-            (a prompt or a notebook).
+        progress: A callback; True for bars, False for no progress, None for bars in interactive
+            use (a prompt or a notebook).
     """
     if progress is None:
         progress = hasattr(sys, "ps1") or "ipykernel" in sys.modules

@@ -1,8 +1,8 @@
 """Shapes in longitude and latitude across 180 degrees, and around a pole.
 
-As RFC 7946 (section 3.1.9) asks, a shape across 180 degrees is cut there into parts, none of which
-crosses it: all longitudes are from -180 to 180. A shape around a pole reaches from -180 to 180 and
-up to the pole.
+As required by RFC 7946 (section 3.1.9), a shape across 180 degrees is split there, so that no part
+crosses it and all longitudes are from -180 to 180. A shape around a pole extends from -180 to 180
+and to the pole.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_HAIR = 1e-9  # degrees, a tenth of a millimetre: less is rounding
+_ROUNDING = 1e-9  # degrees, about a tenth of a millimetre
 _HALF = 180.0
 
 
 def cut(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Cut shapes at 180 degrees, and bring what lies beyond to where it belongs.
+    """Split shapes at 180 degrees, and wrap longitudes to -180 to 180.
 
     Args:
-        shapes: (n,) shapely geometries, longitudes in degrees, continuous: those of a shape across
-            180 degrees go on beyond it, by any number of turns.
+        shapes: (n,) shapely geometries with continuous longitudes in degrees: longitudes of a shape
+            across 180 degrees continue beyond it, by any number of turns.
 
     Returns:
-        (n,) geometries with longitudes from -180 to 180; those that had them are the same objects.
+        (n,) geometries with longitudes from -180 to 180; shapes within this range are returned
+        unchanged.
     """
     import shapely
 
@@ -39,17 +40,17 @@ def cut(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     for i in beyond.tolist():
         moved = _moved(shapes[i], -360 * turns[i])
         low, _, high, _ = moved.bounds
-        across = low < -_HALF - _HAIR or high > _HALF + _HAIR
+        across = low < -_HALF - _ROUNDING or high > _HALF + _ROUNDING
         found[i] = _parts(moved) if across else _clipped(moved)
     return found
 
 
 def joined(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Return shapes with continuous longitudes: of those cut at 180 degrees, the west is moved on.
+    """Return shapes with continuous longitudes: the reverse of `cut`.
 
     Args:
-        shapes: (n,) geometries as `cut` returns them. One that is wider than half the globe is
-            taken to lie across 180 degrees, as long as it does not go all around.
+        shapes: (n,) geometries as returned by `cut`. A shape wider than half the globe is assumed
+            to lie across 180 degrees, unless it extends all around.
     """
     import shapely
 
@@ -67,7 +68,7 @@ def joined(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def middles(shapes: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return longitudes (-180 to 180) and latitudes of the middles of shapes, each (n,) degrees."""
+    """Return longitudes (-180 to 180) and latitudes of the centroids of shapes, (n,) degrees."""
     import shapely
 
     points = shapely.centroid(joined(shapes))
@@ -82,7 +83,7 @@ def _moved(shape: Any, by: float) -> Any:
 
 
 def _clipped(shape: Any) -> Any:
-    """Return a shape whose longitudes are over 180 by rounding alone without that."""
+    """Clip longitudes that exceed 180 degrees by rounding."""
     import shapely
 
     return shapely.transform(
@@ -91,7 +92,7 @@ def _clipped(shape: Any) -> Any:
 
 
 def _parts(shape: Any) -> Any:
-    """Return a shape with longitudes around those of the globe, cut at 180 degrees."""
+    """Split a shape at every odd multiple of 180 degrees, and wrap the parts."""
     import shapely
 
     low, south, high, north = shape.bounds
@@ -102,7 +103,7 @@ def _parts(shape: Any) -> Any:
         frame = shapely.box(west, south - 1, west + 360, north + 1)
         part = shapely.intersection(shapely.make_valid(shape), frame)
         same = shapely.get_parts(part)
-        # What touches the frame from outside leaves a line or a point.
+        # A part that only touches the frame becomes a line or a point.
         same = same[shapely.get_dimensions(same) == shapely.get_dimensions(shape)]
-        parts += [_clipped(_moved(one, -360 * k)) for one in same]
+        parts += [_clipped(_moved(shape_part, -360 * k)) for shape_part in same]
     return parts[0] if len(parts) == 1 else shapely.union_all(parts)

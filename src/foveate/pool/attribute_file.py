@@ -1,4 +1,4 @@
-"""Tables of what is known of tiles: Parquet or CSV, by tile or by scene."""
+"""Tables of attributes of tiles: Parquet or CSV, by tile or by scene."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ def add_attributes(pool: Pool, path: str | Path) -> Pool:
 
     Args:
         pool: The pool.
-        path: Parquet or CSV with a column ``tile_id``, or ``scene``, whose values then hold for
-            all tiles of the scene.
+        path: Parquet or CSV with a column ``tile_id``, or ``scene``; in the latter case, the
+            values apply to all tiles of the scene.
 
     Returns:
-        The pool with the columns; a tile that the table does not have has no value (NaN), and a
-        note counts such tiles. Another one counts rows that belong to no tile.
+        The pool with the columns. Values of tiles without a row are missing (NaN), and a note
+        counts these tiles. Another note counts rows without a tile.
 
     Raises:
-        DataError: The file cannot be read, has neither column, names a tile twice, or none of
-            the pool's.
+        DataError: The file cannot be read, has neither column, has several rows for a tile, or no
+            row for any tile of the pool.
     """
     name = repr(printable(str(path)))
     table = read_table(path)
     by = next((key for key in (TILE, SCENE) if key in table.column_names), None)
     if by is None:
         raise DataError(
-            f"the table {name} has no column {TILE!r} and none {SCENE!r}",
+            f"the table {name} has neither a column {TILE!r} nor a column {SCENE!r}",
             f"Its columns: {', '.join(table.column_names)}.",
-            "Name the tiles as a run does (tile_id), or the scenes (scene).",
+            "Add a column with the ids of tiles (tile_id) or with the names of scenes (scene).",
         )
     given = np.asarray([str(value) for value in table[by].to_pylist()], np.str_)
     values, times = np.unique(given, return_counts=True)
     if values.size < given.size:
         raise DataError(
             f"the table {name} has {int(times.max())} rows for {str(values[times.argmax()])!r}",
-            "A row for each.",
-            "Leave all but one of them out.",
+            "A table must have at most one row per tile or scene.",
+            "Remove the other rows.",
         )
     wanted = pool.ids if by == TILE else scenes_of(pool)
     if by == SCENE:
@@ -67,17 +67,18 @@ def add_attributes(pool: Pool, path: str | Path) -> Pool:
     found = Attributes(columns.take(_with_nulls(rows)))
     if not found:
         raise DataError(
-            f"the table {name} has no column beside {by!r}", "Each column is something known.",
+            f"the table {name} has no column besides {by!r}",
+            "A table of attributes must have at least one column of values.",
         )  # fmt: skip
-    known = found if pool.attributes is None else pool.attributes.joined(found)
-    return replace(pool, attributes=known, notes=(*pool.notes, *warn([*missing, *unused])))
+    merged = found if pool.attributes is None else pool.attributes.joined(found)
+    return replace(pool, attributes=merged, notes=(*pool.notes, *warn([*missing, *unused])))
 
 
 def read_table(path: str | Path) -> pa.Table:
-    """Read a table: Parquet by its suffix, else CSV.
+    """Read a table: Parquet by its suffix, otherwise CSV.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The file cannot be read.
     """
     import pyarrow as pa
     from pyarrow import csv
@@ -88,7 +89,7 @@ def read_table(path: str | Path) -> pa.Table:
         return read_parquet(path)
     try:
         with path.open("rb") as file:
-            # Ids of digits are texts: 0012 is not 12.
+            # Ids made of digits are text: 0012 is not 12.
             kinds = {TILE: pa.string(), SCENE: pa.string()}
             return csv.read_csv(
                 file,
@@ -98,7 +99,7 @@ def read_table(path: str | Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read the table {printable(str(path))!r}: {reason(error)}",
-            "A table is Parquet (.parquet), or CSV with a header, in UTF-8.",
+            "A table must be Parquet (.parquet), or CSV with a header, in UTF-8.",
             "Check the path.",
         ) from error
 
@@ -107,29 +108,29 @@ def scenes_of(pool: Pool) -> NDArray[np.str_]:
     """Return the scene of each tile, (n,) str.
 
     Raises:
-        DataError: A pool without scenes.
+        DataError: The pool has no scenes.
     """
     if pool.tiles is not None:
         return pool.tiles.scene
     if SCENE in (pool.attributes or ()):
         return np.asarray((pool.attributes or {})[SCENE], np.str_)
     raise DataError(
-        "a pool without scenes", "Its tiles are not cut from images.",
-        f"Name the rows one by one: a column {TILE!r}.",
+        "the pool has no scenes", "Its tiles are not cut from images.",
+        f"Use a column {TILE!r} instead.",
     )  # fmt: skip
 
 
 def _as_scenes(given: NDArray[np.str_], scenes: NDArray[np.str_], who: str) -> NDArray[np.str_]:
-    """Return what a table calls scenes as their ids, where they are such."""
+    """Replace names of scenes in a table by their ids; unknown names are kept."""
     names = Names(scenes.tolist(), who)
     return np.asarray([names.look_up(name) or name for name in given.tolist()], np.str_)
 
 
-def _check(  # noqa: PLR0917  (what was compared)
+def _check(  # noqa: PLR0917  (inputs and results of the comparison)
     pool: Pool, by: str, given: NDArray[np.str_], wanted: NDArray[np.str_],
     rows: NDArray[np.int64], name: str,
 ) -> tuple[list[Note], list[Note]]:  # fmt: skip
-    """Return notes of tiles without a row, and of rows without a tile.
+    """Return notes on tiles without a row, and on rows without a tile.
 
     Raises:
         DataError: No row has a tile.
@@ -137,23 +138,25 @@ def _check(  # noqa: PLR0917  (what was compared)
     what = "tile" if by == TILE else "scene"
     if not (rows >= 0).any():
         raise DataError(
-            f"the table {name} has none of the pool's {what}s: it names {str(given[0])!r}"
+            f"the table {name} has no {what} of the pool; its first {what} is {str(given[0])!r}"
             if given.size
             else f"the table {name} has no rows",
-            f"The pool has {str(wanted[0])!r}.",
-            f"Write the {what}s as they are called in tiles.parquet of a run.",
+            f"The first {what} of the pool is {str(wanted[0])!r}.",
+            f"Use the names of {what}s in tiles.parquet of a run.",
         )
     known = {*wanted.tolist(), *(pool.excluded if by == TILE else ())}
-    strange = [one for one in given.tolist() if one not in known]
-    lacking = wanted[rows < 0]
+    unknown = [value for value in given.tolist() if value not in known]
+    absent = wanted[rows < 0]
     missing, unused = [], []
-    if lacking.size:
-        text = f"{lacking.size} of {wanted.size} tiles have no row in the table {name}"
-        missing.append(Note("files", f"{text}, the first is of {str(lacking[0])!r}",
-                            items=tuple(dict.fromkeys(lacking.tolist()))))  # fmt: skip
-    if strange:
-        text = f"{len(strange)} of {given.size} rows of the table {name} are of no {what} here"
-        unused.append(Note("files", f"{text}, the first is {strange[0]!r}", items=tuple(strange)))
+    if absent.size:
+        text = f"{absent.size} of {wanted.size} tiles have no row in the table {name}"
+        missing.append(Note("files", f"{text}, the first is of {str(absent[0])!r}",
+                            items=tuple(dict.fromkeys(absent.tolist()))))  # fmt: skip
+    if unknown:
+        text = (
+            f"{len(unknown)} of {given.size} rows of the table {name} match no {what} of the pool"
+        )
+        unused.append(Note("files", f"{text}, the first is {unknown[0]!r}", items=tuple(unknown)))
     return missing, unused
 
 

@@ -1,8 +1,8 @@
-"""`Attributes`: what is known of each tile besides its pixels, as named columns.
+"""`Attributes`: named columns with values of each tile.
 
-They come from the other columns of a file of embeddings, from a table of the user's, or from
-quality rasters. Columns stay in Arrow, which holds a million texts in little memory, and become
-arrays when they are asked for.
+They are read from the other columns of a file of embeddings, from a table, or from
+quality rasters. Columns are stored in Arrow, because a million strings need little memory there,
+and are converted to arrays on access.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class Attributes(Mapping[str, "NDArray[Any]"]):
-    """Name -> (n,) values: float64 with NaN where one is missing, or str with "" there.
+    """Name -> (n,) values: float64, NaN if missing; or str, "" if missing.
 
     Args:
-        table: One row for each tile. Columns of numbers, truth values, dates and texts; others
-            are left out.
+        table: One row per tile. Columns of numbers, booleans, dates and strings are kept; others
+            are ignored.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -37,13 +37,13 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
 
     @classmethod
     def of(cls, columns: Mapping[str, ArrayLike]) -> Self:
-        """Make attributes of arrays or lists of one length."""
+        """Create attributes from arrays or lists of equal length."""
         import pyarrow as pa
 
         found = {}
         for name, values in columns.items():
             array = np.asarray(values)
-            half = array.dtype == np.float16  # for which Arrow has few functions
+            half = array.dtype == np.float16  # few functions of Arrow support it
             found[name] = pa.array(array.astype(np.float32) if half else array)
         return cls(pa.table(found))
 
@@ -59,7 +59,7 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names."""
+        """Yield the names of the columns."""
         return iter(self.table.column_names)
 
     def __len__(self) -> int:
@@ -67,38 +67,38 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         return self.table.num_columns
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is such a column."""
+        """Return whether the column exists."""
         return name in self.table.column_names
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the values of a column, (n,) float64 or str.
 
         Raises:
-            KeyError: There is none of that name; see `need`.
+            KeyError: The column does not exist; see `need`.
         """
         if name not in self:
             raise KeyError(name)
         return self.number(name) if self.is_number(name) else self._text(name)
 
     def is_number(self, name: str) -> bool:
-        """Say whether a column holds numbers or truth values."""
+        """Return whether a column contains numbers or booleans."""
         import pyarrow.types as kinds
 
         kind = self.table.schema.field(name).type
         return _is_number(kind) or kinds.is_boolean(kind)
 
     def number(self, name: str) -> NDArray[np.float64]:
-        """Return a column as numbers, (n,) float64, NaN where one is missing.
+        """Return a column as numbers, (n,) float64, NaN if missing.
 
         Raises:
-            ParameterError: There is no such column, or it holds texts.
+            ParameterError: The column does not exist, or contains strings.
         """
         self.need(name)
         if not self.is_number(name):
             numbers = [other for other in self if self.is_number(other)]
             raise ParameterError(
-                f"the column {name!r}, which holds no numbers",
-                f"Columns of numbers: {', '.join(numbers) or 'none'}.",
+                f"the column {name!r} is not numeric",
+                f"Numeric columns: {', '.join(numbers) or 'none'}.",
             )
         import pyarrow.types as kinds
 
@@ -110,16 +110,16 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         return np.asarray(column.cast("float64", safe=False).to_numpy(), np.float64)
 
     def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """Return which value each row of a column has.
+        """Encode a column as integers.
 
         Args:
             name: The column.
 
         Returns:
-            (n,) int64 number of the value, -1 where it is missing, and the values as text, sorted.
+            (n,) int64 index of the value, -1 if missing, and the sorted distinct values as strings.
 
         Raises:
-            ParameterError: There is no such column.
+            ParameterError: The column does not exist.
         """
         import pyarrow.compute as pc
 
@@ -133,35 +133,37 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         return new[numbers], [values[i] for i in place.tolist()]
 
     def need(self, name: str) -> None:
-        """Refuse a name that is no column.
+        """Check that a column exists.
 
         Raises:
-            ParameterError: With the columns there are.
+            ParameterError: The column does not exist; the message lists the columns.
         """
         if name in self:
             return
         raise ParameterError(
-            f"the column {name!r}",
+            f"the pool has no column {name!r}",
             f"Columns of the pool: {', '.join(self) or 'none'}.",
             suggest(name, list(self))
-            or ("" if len(self) else "Give a table of them: --attributes FILE, attributes=FILE."),
+            or (
+                "" if len(self) else "Give a table of columns: --attributes FILE, attributes=FILE."
+            ),
         )
 
     def take(self, rows: NDArray[np.integer]) -> Attributes:
-        """Return the values of rows, in that order."""
+        """Return the attributes of the given rows, in that order."""
         return Attributes(self.table.take(rows))
 
     def joined(self, other: Attributes) -> Attributes:
-        """Return the columns of both.
+        """Return the columns of both tables.
 
         Raises:
-            DataError: A name is in both.
+            DataError: Both have a column of the same name.
         """
         both = [name for name in other if name in self]
         if both:
             raise DataError(
-                f"two columns {both[0]!r}",
-                "Columns of the pool and of the tables given have different names.",
+                f"two columns are named {both[0]!r}",
+                "Columns of the pool and of the given tables must have different names.",
                 "Rename one of them.",
             )
         table = self.table
@@ -177,7 +179,7 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Say whether a column of this type is an attribute: a number, a text, a date."""
+    """Return whether a column type is supported as an attribute: numbers, strings, dates."""
     import pyarrow.types as kinds
 
     if kinds.is_dictionary(kind):

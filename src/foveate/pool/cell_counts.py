@@ -1,7 +1,6 @@
-"""Labels by place: how many pixels of each class each cell of a tile has.
+"""Class counts of the cells of tiles.
 
-The cells are those of a grid of dense features, so that what a model sees of a place stands beside
-the labels of that place.
+The cells form the grid of dense features, so that each feature vector has the labels of its cell.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ def count_cells(
     """Count labelled pixels of each class in each cell of each tile.
 
     Args:
-        pool: With masks.
-        grid: Cells down and across: ``spec.grid`` of dense features.
-        file: Where to write the counts to (``.npy``); None keeps them in memory.
+        pool: Pool with masks.
+        grid: Number of rows and columns of cells: ``spec.grid`` of dense features.
+        file: Output file of the counts (``.npy``); None keeps them in memory.
         progress: Called with ticks.
 
     Returns:
-        (n, rows * columns, C) uint32, cells row-major; a memory map of `file`.
+        (n, rows * columns, C) uint32, cells row-major; a memory map of `file`, if given.
 
     Raises:
         DataError: The pool has no masks.
     """
     if pool.legend is None:
         raise DataError(
-            "this pool has no masks", "Labels need masks.",
+            "this pool has no masks", "Labels require masks.",
             "Give masks (--masks FOLDER, masks=...).",
         )  # fmt: skip
     shape = (len(pool), grid[0] * grid[1], len(pool.legend))
@@ -63,8 +62,8 @@ def cell_counts(
     """Count pixels by cell and class.
 
     Args:
-        code: (h, w) class numbers, below 0 ignored.
-        grid: Cells down and across.
+        code: (h, w) class numbers; negative numbers are ignored.
+        grid: Number of rows and columns of cells.
         classes: Number C of classes.
 
     Returns:

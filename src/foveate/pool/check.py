@@ -1,4 +1,4 @@
-"""What must agree between the rasters of a pool, seen in their headers."""
+"""Consistency checks of the rasters of a pool, from their headers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def check_alike(scenes: Sequence[Scene], bands: Sequence[int] | None) -> None:
     """Check sizes of masks, dtypes and bands.
 
     Raises:
-        DataError: A mask has another size than its image, or images have other dtypes or bands.
-        ParameterError: A band that an image does not have.
+        DataError: The sizes of a mask and its image differ, or dtypes or bands of images differ.
+        ParameterError: A band number is out of range for an image.
     """
     first = scenes[0].source.info
     for scene in scenes:
@@ -35,155 +35,157 @@ def check_alike(scenes: Sequence[Scene], bands: Sequence[int] | None) -> None:
             raise DataError(
                 f"the image {scene.scene_id!r} has {info.shape[0]} x {info.shape[1]} pixels, its "
                 f"mask {scene.mask.info.shape[0]} x {scene.mask.info.shape[1]}",
-                "An image and its mask have the same height and width.",
+                "An image and its mask must have the same height and width.",
                 "Resample the mask (nearest neighbour), or check the pairing.",
             )
         if info.dtype != first.dtype:
             raise DataError(
                 f"{scenes[0].scene_id!r} is {first.dtype}, {scene.scene_id!r} is {info.dtype}",
-                "All images of a pool have one dtype.",
-                "Convert them, or open them as two pools.",
+                "All images of a pool must have the same dtype.",
+                "Convert them, or open them as separate pools.",
             )
         if bands is None and info.bands != first.bands:
             raise DataError(
                 f"{scenes[0].scene_id!r} has {first.bands} bands, {scene.scene_id!r} has "
                 f"{info.bands}",
-                "All images of a pool have the same bands.",
-                "Choose bands that all of them have (--bands 1,2,3, bands=[1, 2, 3]), or split the "
-                "folder.",
+                "All images of a pool must have the same number of bands.",
+                "Select bands that exist in all images (--bands 1,2,3, bands=[1, 2, 3]), or split "
+                "the folder.",
             )
         if bands is not None and not 1 <= min(bands) <= max(bands) <= info.bands:
             raise ParameterError(
                 f"bands {','.join(map(str, bands))}: {scene.scene_id!r} has {info.bands} bands",
-                f"Band numbers go from 1 to {info.bands}.",
+                f"Band numbers must be between 1 and {info.bands}.",
             )
 
 
-# What a reader should know of how files are read: topic, what it is, what to type.
+# Remark -> topic, text and hint of its note.
 _REMARKS: dict[str, tuple[Topic, str, str]] = {
     "alpha is data": (
         "validity",
-        "band {} is called alpha but holds many values, and is read as data",
-        "Where it is a mask, store it as one: gdal_translate -b 1 -b 2 -b 3 -mask {} IN OUT",
+        "band {} is marked as alpha but has many values, and is read as data",
+        "If it is a mask, store it as a mask: gdal_translate -b 1 -b 2 -b 3 -mask {} IN OUT",
     ),
     "alpha is a mask": (
         "validity",
-        "band {} is read as alpha, although much of what it shows is half transparent",
-        "Where it is data, say so in the file: gdal_edit.py -colorinterp_{} undefined FILE",
+        "band {} is read as alpha, although many of its pixels are partly transparent",
+        "If it is data, mark it as data in the file: gdal_edit.py -colorinterp_{} undefined FILE",
     ),
     "nodata cannot be": (
         "validity",
-        "the declared nodata value is none that pixels can hold ({}), and nothing is taken for it",
-        "State the right one: --nodata VALUE, nodata=VALUE",
+        "the declared nodata value is out of range for the pixel type ({}), and is ignored",
+        "Give the correct value: --nodata VALUE, nodata=VALUE",
     ),
     "nodata is replaced": (
         "validity",
-        "the nodata value given replaces the one declared ({}), which is a measurement now",
-        "Leave --nodata (nodata=...) out to keep the declared one",
+        "the given nodata value replaces the declared value ({}), which now counts as valid",
+        "Remove --nodata (nodata=...) to use the declared value",
     ),
     "nodata is a class": (
         "classes",
-        "the mask declares nodata {}, which the classes file names: it is counted as that class",
-        "Where it is none, list it under 'ignore' in the classes file",
+        "the nodata value {} of the mask is a class in the classes file, and is counted",
+        "To exclude it, list it under 'ignore' in the classes file",
     ),
     "transparent is a class": (
         "classes",
-        "what the mask shows as transparent is a class in the classes file, and is counted",
-        "Where it is none, list it under 'ignore' in the classes file",
+        "transparent values of the mask are classes in the classes file, and are counted",
+        "To exclude them, list them under 'ignore' in the classes file",
     ),
-    "white is zero": ("values", "white is stored as 0, and is read as the greatest value", ""),
+    "white is zero": ("values", "white is stored as 0, and is read as the maximum value", ""),
     "few bits": (
         "values",
-        "the mask has {} bits a sample: its values are those of the picture, up to 255",
-        "In the classes file name these, or only values that fit in the bits",
+        "the mask has {} bits per sample: its values are read as displayed gray values, up to 255",
+        "In the classes file, use these values, or only values that fit into the bits",
     ),
     "lying": (
         "values",
-        "the orientation tag ({}) is not followed, as there is a georeference",
+        "the orientation tag ({}) is ignored, because the file is georeferenced",
         "",
     ),
     "scale cannot be": (
-        "values", "the scale and offset stated are no usable numbers ({}), and are ignored", "",
+        "values", "the declared scale and offset are invalid ({}), and are ignored", "",
     ),
 }  # fmt: skip
 
 
 def note_readings(scenes: Sequence[Scene]) -> list[Note]:
-    """Say what should be known of how the files are read: validity, bits, orientation."""
-    found: dict[Remark, list[str]] = {}
-    turned: dict[int, list[str]] = {}
+    """Return notes on how the files are read: validity, bits per sample, orientation."""
+    remarked: dict[Remark, list[str]] = {}
+    rotated: dict[int, list[str]] = {}
     for scene in scenes:
         remarks = [*scene.source.info.remarks, *(scene.mask.info.remarks if scene.mask else ())]
         for remark in dict.fromkeys(remarks):
-            found.setdefault(remark, []).append(scene.scene_id)
+            remarked.setdefault(remark, []).append(scene.scene_id)
         if scene.source.info.orientation != 1 and scene.source.info.geobox is None:
-            turned.setdefault(scene.source.info.orientation, []).append(scene.scene_id)
+            rotated.setdefault(scene.source.info.orientation, []).append(scene.scene_id)
     notes = []
-    for remark, names in found.items():
-        topic, text, hint = _REMARKS[remark.about]
-        what = f"{text.format(remark.value)} {_in(names, scenes)}"
-        notes.append(Note(topic, what, hint.format(remark.value), tuple(names)))
-    for value, names in turned.items():
-        text = f"the pixels are turned upright, as the orientation tag ({value}) says"
+    for remark, names in remarked.items():
+        topic, template, hint = _REMARKS[remark.about]
+        text = f"{template.format(remark.value)} {_in(names, scenes)}"
+        notes.append(Note(topic, text, hint.format(remark.value), tuple(names)))
+    for value, names in rotated.items():
+        text = f"the pixels are rotated upright, following the orientation tag ({value})"
         notes.append(Note("values", f"{text} {_in(names, scenes)}", items=tuple(names)))
     return notes
 
 
 def note_unplanned(scenes: Sequence[Scene]) -> list[Note]:
-    """Say which remote files are read through GDAL alone, window after window.
+    """Return a note on remote files that are read through GDAL alone, window after window.
 
-    What is opened with its first pixels, as assets that their items describe, is not known here.
+    Files that are opened only when their first pixels are read are not included, such as assets
+    that are described by their items.
     """
-    found = [
+    paths = [
         printable(part.path)
         for part in unplanned(each for scene in scenes for each in (scene.source, scene.mask))
     ]
-    if not found:
+    if not paths:
         return []
-    are = "file is" if len(found) == 1 else "files are"
+    are = "file is" if len(paths) == 1 else "files are"
     text = (
-        f"{len(found)} remote {are} read through GDAL alone, and not ahead (the first is "
-        f"{found[0]!r}): async-tiff does not say where the pixels lie"
+        f"{len(paths)} remote {are} read through GDAL alone, without prefetching (the first is "
+        f"{paths[0]!r}): async-tiff cannot locate the pixels"
     )
-    hint = "GeoTIFFs are fetched many windows at a time: gdal_translate -of COG IN OUT"
-    return [Note("files", text, hint, tuple(found))]
+    hint = "Windows of GeoTIFFs are prefetched in parallel: gdal_translate -of COG IN OUT"
+    return [Note("files", text, hint, tuple(paths))]
 
 
 def alike_values(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Note]]:
-    """Read images that store one quantity with several scales and offsets as that quantity.
+    """Convert stored values to physical values if scales or offsets of the images differ.
 
-    Where all of them state the same, or nothing, stored values are comparable and stay as they are.
+    If all images declare the same scale and offset, or none, stored values are comparable and are
+    not converted.
 
     Returns:
-        The scenes, with float32 sources (stored value * scale + offset) where they disagree, and
-        then a note.
+        The scenes, with float32 sources (stored value * scale + offset) if they differ; and a note
+        in this case.
     """
-    stated: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    declared: dict[tuple[tuple[float, float], ...], list[str]] = {}
     for scene in scenes:
         info = scene.source.info
-        stated.setdefault(info.scaling or ((1.0, 0.0),) * info.bands, []).append(scene.scene_id)
-    if len({bands[0] if len(set(bands)) == 1 else bands for bands in stated}) < 2:
+        declared.setdefault(info.scaling or ((1.0, 0.0),) * info.bands, []).append(scene.scene_id)
+    if len({bands[0] if len(set(bands)) == 1 else bands for bands in declared}) < 2:
         return list(scenes), []
-    shown = " and ".join(
+    examples = " and ".join(
         f"{names[0]!r} with scale {bands[0][0]:g} and offset {bands[0][1]:g}"
-        for bands, names in list(stated.items())[:2]
+        for bands, names in list(declared.items())[:2]
     )
     note = Note(
         "values",
-        f"the images store values in {len(stated)} ways ({shown}): they are read as stored value "
-        "* scale + offset, in float32",
-        "A --scale is in these units",
-        tuple(name for names in stated.values() for name in names),
+        f"the images have {len(declared)} different scales and offsets ({examples}): they are read "
+        "as stored value * scale + offset, in float32",
+        "The unit of --scale is that of these values",
+        tuple(name for names in declared.values() for name in names),
     )
     return [replace(scene, source=_physical(scene.source)) for scene in scenes], [note]
 
 
 def note_frames(frames: Mapping[str, Frame], scenes: int) -> list[Note]:
-    """Say which scenes seem to lie in a frame of pixels that nobody has declared as nodata.
+    """Return notes on scenes with a frame of pixels that seem to be undeclared nodata.
 
     Args:
         frames: Scene id -> its frame.
-        scenes: Number of scenes that were looked at.
+        scenes: Number of scenes that were examined.
     """
     values: dict[int, list[str]] = {}
     for name, frame in frames.items():
@@ -191,11 +193,11 @@ def note_frames(frames: Mapping[str, Frame], scenes: int) -> list[Note]:
     notes = []
     for value, names in values.items():
         first = frames[names[0]]
-        whose = f"the image {names[0]!r}" if scenes == 1 else f"{names[0]!r}"
+        image = f"the image {names[0]!r}" if scenes == 1 else f"{names[0]!r}"
         more = f", and parts of {len(names) - 1} of {scenes - 1} others" * (len(names) > 1)
         text = (
-            f"{first.share:.0%} of {whose} is {value} in all bands, from the border inwards{more}: "
-            "this looks like nodata that is not declared, and counts as ground"
+            f"{first.share:.0%} of {image} is {value} in all bands, from the border inwards{more}: "
+            "this looks like undeclared nodata, and counts as valid"
         )
         hint = f"If it is nodata, type --nodata {value} (nodata={value})"
         notes.append(Note("validity", text, hint, tuple(names)))
@@ -203,14 +205,14 @@ def note_frames(frames: Mapping[str, Frame], scenes: int) -> list[Note]:
 
 
 def check_place(scenes: Sequence[Scene]) -> list[Note]:
-    """Check that masks lie on the ground of their images, and say which images lie nowhere.
+    """Check that masks cover the ground of their images, and return notes on georeferencing.
 
-    By CRS and corners (to 1.5 pixels) where both are georeferenced, else an image and its mask are
-    one picture.
+    If both are georeferenced, CRS and corners are compared (to 1.5 pixels); otherwise an image and
+    its mask are assumed to cover the same ground.
 
     Returns:
-        Notes on images that have no longitudes and latitudes although something speaks of a place,
-        and on masks that are paired by their size alone.
+        Notes on images without longitudes and latitudes although other images or their metadata
+        have a georeference, and on masks that are paired by their size alone.
 
     Raises:
         DataError: A mask covers other ground than its image.
@@ -220,9 +222,10 @@ def check_place(scenes: Sequence[Scene]) -> list[Note]:
             continue
         if other := other_ground(scene.source.info, scene.mask.info):
             raise DataError(
-                f"the mask of {scene.scene_id!r} covers other ground than the image: it {other}",
-                "Where both are georeferenced, an image and its mask have one CRS and the same "
-                "corners (to 1.5 pixels).",
+                f"the mask of {scene.scene_id!r} and its image cover different ground: the mask "
+                f"{other}",
+                "If both are georeferenced, an image and its mask must have the same CRS and the "
+                "same corners (to 1.5 pixels).",
                 warp(
                     scene.source.info, resampling="near",
                     file=shlex.quote(getattr(scene.mask, "path", "IN")),
@@ -232,22 +235,27 @@ def check_place(scenes: Sequence[Scene]) -> list[Note]:
 
 
 def _off_the_earth(scenes: Sequence[Scene]) -> list[Note]:
-    """Say which images have no longitudes and latitudes, and why."""
+    """Return notes on images without longitudes and latitudes, with the reasons."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for scene in scenes:
         place = scene.source.info.place
         if place.kind != "earth":
             reasons.setdefault((place.why, place.hint), []).append(scene.scene_id)
-    bare = reasons.pop(("", ""), [])
-    placed = len(scenes) - len(bare) - sum(map(len, reasons.values()))
-    if bare and (placed or reasons):
-        reasons["has no georeference", ""] = bare
+    unreferenced = reasons.pop(("", ""), [])
+    on_earth = len(scenes) - len(unreferenced) - sum(map(len, reasons.values()))
+    if unreferenced and (on_earth or reasons):
+        reasons["has no georeference", ""] = unreferenced
     return [
         Note(
             "place",
             f"{_of(names, scenes)} treated as not georeferenced: "
             + (f"it {why}" if len(scenes) == 1 else f"{names[0]!r} {why}")
-            + (f"; so are the {placed} others, as a pool is one or the other" if placed else ""),
+            + (
+                f"; the other {on_earth} also, because a pool is georeferenced as a whole or not "
+                "at all"
+                if on_earth
+                else ""
+            ),
             hint,
             tuple(names),
         )
@@ -256,23 +264,23 @@ def _off_the_earth(scenes: Sequence[Scene]) -> list[Note]:
 
 
 def _by_size(scenes: Sequence[Scene]) -> list[Note]:
-    """Say which masks are taken for the ground of their image because of their size alone."""
-    found = [
+    """Return a note on masks that are paired with their image by size alone."""
+    names = [
         scene.scene_id
         for scene in scenes
         if scene.mask is not None
         and (scene.source.info.geobox is None) != (scene.mask.info.geobox is None)
     ]
-    if not found:
+    if not names:
         return []
-    first = next(scene for scene in scenes if scene.scene_id == found[0])
+    first = next(scene for scene in scenes if scene.scene_id == names[0])
     which = "image" if first.source.info.geobox is None else "mask"
     return [
         Note(
             "place",
-            f"{_of(found, scenes)} paired with the mask by height and width alone: the {which} of "
-            f"{found[0]!r} has no georeference",
-            items=tuple(found),
+            f"{_of(names, scenes)} paired with the mask by height and width alone: the {which} of "
+            f"{names[0]!r} has no georeference",
+            items=tuple(names),
         )
     ]
 

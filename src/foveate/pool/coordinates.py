@@ -1,11 +1,11 @@
-"""Coordinate lists of the core-set paper's public code.
+"""Coordinate lists of the public code of the core-set paper.
 
-Two forms, separated by blanks, one patch per line::
+Two formats, separated by blanks, one patch per line::
 
     folder image row col score                 (5 columns, DFC2022)
     image surface-model mask row col score     (6 columns, Vaihingen and Potsdam)
 
-The lists call the row ``x`` and the column ``y``; the first number is the row.
+The paper's code calls the row ``x`` and the column ``y``; the first number is the row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Coordinates:
 
     Attributes:
         tiles: n windows; the scene is ``folder/image`` (5 columns) or ``image`` (6 columns).
-        score: (n,) float64, as published: 1 is most valuable.
+        score: (n,) float64, as published; 1 is the most valuable.
         extra: (n,) names of the surface models; empty strings for 5 columns.
         mask: (n,) names of the masks; the image's name for 5 columns.
     """
@@ -43,12 +43,12 @@ class Coordinates:
 
 
 def is_coordinates(path: Path) -> bool:
-    """Say whether a file is a coordinate list, by its first line."""
+    """Return whether a file is a coordinate list, by its first line."""
     try:
         with path.open(encoding="utf-8") as file:
             fields = next((line for line in file if line.strip()), "").split()
     except (OSError, UnicodeDecodeError):
-        return False  # whoever reads it says why it cannot be read
+        return False  # the error is raised when the file is read
     return len(fields) in (5, 6) and all(number.isdecimal() for number in fields[-3:-1])
 
 
@@ -57,15 +57,17 @@ def read_coordinates(path: str | Path, tile: int = 256) -> Coordinates:
 
     Args:
         path: Text file with 5 or 6 columns.
-        tile: Side of a patch in pixels; the lists do not state it.
+        tile: Side of a patch in pixels; the lists do not contain it.
 
     Raises:
-        DataError: The file cannot be read, is empty, or a line has another form (named).
+        DataError: The file cannot be read, is empty, or has a malformed line.
     """
     text = read_text(path, "coordinate list")
     lines = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise DataError(f"the coordinate list {str(path)!r} is empty", "One patch per line.")
+        raise DataError(
+            f"the coordinate list {str(path)!r} is empty", "It must have one patch per line."
+        )
     scenes, extras, masks, boxes, scores = [], [], [], [], []
     for number, fields in lines:
         try:
@@ -75,7 +77,7 @@ def read_coordinates(path: str | Path, tile: int = 256) -> Coordinates:
                 raise ValueError(fields)  # noqa: TRY301  (one message for every malformed line)
         except ValueError:
             raise DataError(
-                f"line {number} of {str(path)!r}: {' '.join(fields)[:80]!r}",
+                f"line {number} of {str(path)!r} is invalid: {' '.join(fields)[:80]!r}",
                 "Expected 'folder image row col score' or 'image dsm mask row col score'.",
             ) from None
         scenes.append("/".join(names) if len(names) == 2 else names[0])

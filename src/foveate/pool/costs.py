@@ -1,4 +1,4 @@
-"""What the tiles of a pool cost, worked out for the units that are asked for."""
+"""Costs of the tiles of a pool, computed for the requested units."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool
 
 HECTARE = 10_000.0  # square metres
-_BLOCK = 65_536  # outlines that are decoded at a time
+_BLOCK = 65_536  # outlines decoded at a time
 
 
 class Costs(Mapping[str, "NDArray[np.float64]"]):
-    """Unit -> (n,) float64 cost of each tile, read-only; each is worked out once, when needed.
+    """Unit -> (n,) float64 cost of each tile, read-only; computed on first access.
 
-    "tiles" (1 each); from scenes also "pixels" (valid ones) and "bytes" (valid pixels of all bands
-    in the native dtype); where each tile has ground on the Earth, "area" (square metres of valid
-    ground on the ellipsoid) and "ha" (the same in hectares). Attributes are units where they are
-    named: minutes of labelling, a price.
+    "tiles" (1 per tile); with scenes also "pixels" (valid pixels) and "bytes" (valid pixels of all
+    bands in the native dtype); if each tile has an outline on the Earth, "area" (square metres of
+    valid ground on the ellipsoid) and "ha" (the same in hectares). Attributes can be units, for
+    example minutes of labelling or a price.
 
     Args:
         pool: The pool.
-        columns: Attributes of numbers that are costs.
+        columns: Numeric attributes that are costs.
 
     Raises:
-        ParameterError: There is no such attribute, or it holds texts.
+        ParameterError: An attribute does not exist, or contains strings.
     """
 
     def __init__(self, pool: Pool, columns: Iterable[str] = ()) -> None:
-        """Say which units the pool has."""
+        """Determine the units of the pool."""
         self._pool = pool
         self._known: dict[str, NDArray[np.float64]] = {}
         self._units = ["tiles"]
@@ -65,24 +65,24 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
         return len(self._units)
 
     def __contains__(self, unit: object) -> bool:
-        """Say whether the pool has costs in a unit, without working them out."""
+        """Return whether the pool has costs in a unit, without computing them."""
         return unit in self._units
 
     def __getitem__(self, unit: str) -> NDArray[np.float64]:
-        """Return what each tile costs in a unit, (n,) float64.
+        """Return the cost of each tile in a unit, (n,) float64.
 
         Raises:
-            KeyError: The pool has no costs in that unit.
+            KeyError: The pool has no costs in this unit.
         """
         if unit not in self._units:
             raise KeyError(unit)
         if unit not in self._known:
-            cost = self._work_out(unit)
-            cost.flags.writeable = False  # everyone who asks gets this array
+            cost = self._compute(unit)
+            cost.flags.writeable = False  # all callers share this array
             self._known[unit] = cost
         return self._known[unit]
 
-    def _work_out(self, unit: str) -> NDArray[np.float64]:
+    def _compute(self, unit: str) -> NDArray[np.float64]:
         pool = self._pool
         if unit == "tiles" or (pool.tiles is None and pool.outlines is None):
             return np.ones(len(pool))
@@ -92,7 +92,7 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
             parts = range(0, len(pool), _BLOCK)
             found = [geodesic_area(shapes_of(pool.outlines.slice(i, _BLOCK))) for i in parts]
             return np.concatenate([np.empty(0), *found])
-        assert pool.tiles is not None  # noqa: S101  (there is no such unit otherwise)
+        assert pool.tiles is not None  # noqa: S101  (the unit requires tiles)
         share = pool.tiles.valid_share.astype(np.float64)
         if unit == "pixels":
             return np.rint(pool.tiles.pixels * share)
@@ -105,7 +105,7 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
         return self["pixels"] * per_pixel
 
     def _areas(self) -> NDArray[np.float64]:
-        """Return the ground of each tile, scene by scene: a million outlines take a gigabyte."""
+        """Return the area of each tile, scene by scene: a million outlines need a gigabyte."""
         pool, found = self._pool, np.zeros(len(self._pool))
         for scene, rows in pool.per_scene():
             info = scene.source.info
@@ -117,13 +117,13 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
 
 
 def costs_for(pool: Pool, units: Iterable[str]) -> Mapping[str, NDArray[np.float64]]:
-    """Return what tiles cost in the usual units, and in the attributes that a budget names.
+    """Return the costs of tiles in the built-in units, and in attributes used by a budget.
 
     Args:
         pool: The pool.
-        units: Units of the budget. One that the pool does not have is left to `Budget.resolve`.
+        units: Units of the budget. Unknown units are ignored here and rejected by `Budget.resolve`.
 
     Raises:
-        ParameterError: An attribute holds texts.
+        ParameterError: An attribute contains strings.
     """
     return pool.costs(*(unit for unit in units if unit in (pool.attributes or ())))

@@ -1,4 +1,4 @@
-"""Columns of vectors in Parquet: which there are, and their values, block by block."""
+"""Columns of vectors in Parquet files: their names, and their values, block by block."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from foveate.location import Location
 
-# Type of the values in a file -> in the matrix; float16 holds each of the small integers.
+# Type of the values in a file -> dtype of the matrix; float16 is exact for 8-bit integers.
 KINDS = {
     "halffloat": np.float16, "float": np.float32, "double": np.float64,
     "int8": np.float16, "uint8": np.float16,
@@ -30,57 +30,57 @@ _BLOCK_VALUES = 2**22  # values of vectors read at a time: 16 MiB as float32
 
 
 def vector_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns that hold a vector of small numbers or fractions in each row."""
+    """Return the columns whose rows are vectors of floats or 8-bit integers."""
     found = [f.name for f in schema if str(element(f.type)) in KINDS]
     return [name for name in found if "bbox" not in name.lower()]
 
 
 def chosen_column(schema: pa.Schema, vectors: list[str], column: str | None, file: Path) -> str:
-    """Return the column of the vectors: the one that is named, or the only one.
+    """Return the column of the vectors: the given column, or the only one.
 
     Args:
         schema: Schema of the file.
-        vectors: What `vector_columns` gives.
-        column: The name, or None.
+        vectors: Result of `vector_columns`.
+        column: Name of the column, or None.
         file: The file, for messages.
 
     Raises:
-        DataError: There is none.
-        ParameterError: There are several, or none of that name.
+        DataError: The file has no column of vectors.
+        ParameterError: There are several and none is given, or the given column is invalid.
     """
     if column is not None:
         if column in schema.names and str(element(schema.field(column).type)) in KINDS:
             return column
-        what = f"column={column!r}"
+        given = f"column={column!r}"
         if column in schema.names:
-            what += f" of type {schema.field(column).type}"
+            given += f" of type {schema.field(column).type}"
         raise ParameterError(
-            what,
+            given,
             f"Columns of vectors in {named(file)}: {', '.join(vectors) or 'none'}; a vector is a "
             "list of float16, float32, float64, int8 or uint8.",
-            suggest(column, vectors) or (f"Type --column {vectors[0]}." if vectors else ""),
+            suggest(column, vectors) or (f"Use --column {vectors[0]}." if vectors else ""),
         )
     if not vectors:
         columns = ", ".join(f"{f.name} ({f.type})" for f in schema) or "none"
         raise DataError(
             f"{named(file)} has no column of vectors",
             f"A vector is a list of float16, float32, float64, int8 or uint8. Columns: {columns}.",
-            "Give a file of embeddings.",
+            "Give a file with embeddings.",
         )
     if len(vectors) > 1:
         raise ParameterError(
             f"{named(file)} has {len(vectors)} columns of vectors",
-            f"They are: {', '.join(vectors)}.",
-            f"Say which one: --column {vectors[0]}, column={vectors[0]!r}.",
+            f"Columns of vectors: {', '.join(vectors)}.",
+            f"Choose one of them: --column {vectors[0]}, column={vectors[0]!r}.",
         )
     return vectors[0]
 
 
 def element(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type of the values of a list; None of anything else."""
+    """Return the type of the values of a list type; None for other types."""
     import pyarrow.types as kinds
 
-    kind = getattr(kind, "storage_type", kind)  # of a tensor, a list
+    kind = getattr(kind, "storage_type", kind)  # the storage type of a tensor is a list
     lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
     return kind.value_type if any(is_list(kind) for is_list in lists) else None
 
@@ -88,15 +88,15 @@ def element(kind: pa.DataType) -> pa.DataType | None:
 def vector_values(
     column: pa.Array, name: str, start: int
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the lengths of vectors, (m,), and their values, which are a view of the column's.
+    """Return the lengths of vectors, (m,), and their concatenated values, a view of the column.
 
     Args:
         column: m vectors.
         name: Name of the column, for messages.
-        start: Row of the first of them.
+        start: Row of the first vector in the file.
 
     Raises:
-        DataError: A vector or a value of one is missing.
+        DataError: A vector, or a value of a vector, is missing.
     """
     import pyarrow.compute as pc
     import pyarrow.types as kinds
@@ -105,10 +105,10 @@ def vector_values(
     if column.null_count:
         row = start + int(column.is_null().to_numpy(zero_copy_only=False).argmax())
         raise DataError(
-            f"row {row} has no vector in {name!r} (nor have {column.null_count - 1} more of its "
+            f"row {row} has no vector in {name!r} (and {column.null_count - 1} more rows of its "
             "block)",
-            "Every row needs one.",
-            "Leave out rows without a vector.",
+            "Every row must have a vector.",
+            "Remove rows without a vector.",
         )
     if kinds.is_fixed_size_list(column.type):
         lengths = np.full(len(column), column.type.list_size)
@@ -120,14 +120,14 @@ def vector_values(
         row = start + int(np.searchsorted(np.cumsum(lengths), place, side="right"))
         raise DataError(
             f"a value of the vector of row {row} in {name!r} is missing",
-            "Every vector is complete.",
-            "Leave out the row.",
+            "Vectors must be complete.",
+            "Remove the row.",
         )
     return lengths, values.to_numpy(zero_copy_only=False)
 
 
 def batch_rows(file: pq.ParquetFile, column: str) -> int:
-    """Return how many rows are read at a time."""
+    """Return the number of rows to read at a time."""
     places = [i for i, path in enumerate(_leaves(file)) if path.split(".")[0] == column]
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
     values = sum(group.column(i).num_values for group in groups for i in places)
@@ -140,29 +140,29 @@ def _leaves(file: pq.ParquetFile) -> list[str]:
 
 
 def open_bytes(file: Location) -> IO[bytes]:
-    """Open a file of this machine, or one behind a URL, of which only what is read is fetched.
+    """Open a local or remote file; only the bytes that are read are fetched.
 
     Raises:
-        DataError: It is behind a URL, and cannot be read.
-        MissingExtraError: It is, and ``foveate[cloud]`` is not installed.
+        DataError: A remote file cannot be read.
+        MissingExtraError: The file is remote, and ``foveate[cloud]`` is not installed.
     """
     if isinstance(file, URL):
         from foveate.raster.opener import RemoteFile
 
         opened = open_object(file)
-        opened.finish_opening()  # rows are no header, to be kept with a run
+        opened.finish_opening()  # rows are not part of the header that is stored with a run
         return cast("IO[bytes]", RemoteFile(opened))
     return file.open("rb")
 
 
 def schema_of(file: Location) -> pa.Schema:
-    """Return the schema of a file in Parquet; see `open_parquet`."""
+    """Return the schema of a Parquet file; see `open_parquet`."""
     with open_bytes(file) as opened:
         return open_parquet(opened, file).schema_arrow
 
 
 def rows_of(file: Path) -> int:
-    """Return the number of rows of a file in Parquet; see `open_parquet`."""
+    """Return the number of rows of a Parquet file; see `open_parquet`."""
     with file.open("rb") as opened:
         return open_parquet(opened, file).metadata.num_rows
 
@@ -175,23 +175,23 @@ def open_parquet(opened: Any, file: Location) -> pq.ParquetFile:
         file: Its path, for messages.
 
     Raises:
-        DataError: It is no Parquet.
+        DataError: The file is not Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(opened, pre_buffer=False)  # it would read all of the file
+        return pq.ParquetFile(opened, pre_buffer=False)  # pre_buffer would read the whole file
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{named(file)} is not a Parquet file: {reason(error)}",
-            "Embeddings are read from Parquet.",
+            "Embeddings must be stored as Parquet.",
             "Check the path, or write the table as Parquet (pandas: to_parquet).",
         ) from error
 
 
 def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
-    """Return a column of ids as text, chunk by chunk."""
+    """Return a column of ids as strings, converted chunk by chunk."""
     import pyarrow as pa
 
     chunks = column.cast(pa.string()).chunks
@@ -200,5 +200,5 @@ def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
 
 
 def named(file: Location) -> str:
-    """Return a path for messages, in quotes."""
+    """Return a path in quotes, for messages."""
     return repr(printable(str(file)))

@@ -1,13 +1,13 @@
-"""Files of embeddings that somebody has already: a pool without imagery.
+"""Files of precomputed embeddings: a pool without imagery.
 
-Read is any table in Parquet with one vector in each row: Earth Index (id, geometry, embedding),
+Any Parquet table with one vector per row can be read: Earth Index (id, geometry, embedding),
 Clay and LGND, Major TOM, the shards of ``foveate embed`` (a run directory, the folder of an
-embedding, or its files), and whatever else, with the column named. Several files are one pool.
+embedding, or its files), and other tables if the column is given. Several files form one pool.
 
-Vectors go block by block into one matrix file, which is mapped: float16, float32 and float64 as
-they are stored; int8 and uint8 as float16, which holds each of their values exactly. A factor that
-is common to all values, as of most quantised products, changes no ranking and is not applied.
-Rows are in the order of their ids, as those of every pool that is opened from files.
+Vectors are copied block by block into one memory-mapped matrix file: float16, float32 and float64
+as stored; int8 and uint8 as float16, which represents all their values exactly. A scale factor
+common to all values, as in most quantised products, does not change rankings and is not applied.
+Rows are sorted by id, as in every pool that is opened from files.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-IDS = ("tile_id", "id", "unique_id", "chip_id", "chips_id", "uuid")  # columns of ids, by custom
-NUMBER = "row"  # in the place of a column: rows are numbered
-_OF_RUN = ("scene", "valid_share")  # what is taken over of the tiles of a run
+IDS = ("tile_id", "id", "unique_id", "chip_id", "chips_id", "uuid")  # usual names of id columns
+NUMBER = "row"  # instead of a column: rows are numbered
+_OF_RUN = ("scene", "valid_share")  # columns copied from the tiles of a run
 
 
 @dataclass(frozen=True)
 class EmbeddingFile:
-    """Opened files of embeddings; only their footers were read.
+    """Opened files of embeddings, of which only the footers have been read.
 
     Attributes:
         files: The files.
         column: Column of the vectors.
         id_column: Column of the ids, or "row".
-        tiles: Table of the tiles of the same run, with outlines and scenes; None without.
-        spec: The encoder; of files that do not say, the name of the column.
-        dtype: Of the matrix.
+        tiles: Table of the tiles of the same run, with outlines and scenes; None if there is none.
+        spec: The encoder; if the files do not describe it, its name is that of the column.
+        dtype: dtype of the matrix.
     """
 
     files: tuple[Path, ...]
@@ -77,17 +77,17 @@ class EmbeddingFile:
     def open(
         cls, paths: Sequence[str | Path], column: str | None = None, id_column: str | None = None
     ) -> Self:
-        """Open files and see what their columns are.
+        """Open files and determine their columns.
 
         Args:
             paths: Files, globs, folders of files, or a run of `embed`.
-            column: Column of the vectors; None where the files have one such column.
-            id_column: Column of the ids, or "row" to number the rows; None for the first of `IDS`
-                that there is, and numbers without one.
+            column: Column of the vectors; None if the files have only one such column.
+            id_column: Column of the ids, or "row" to number the rows; None for the first existing
+                column of `IDS`, or row numbers if none exists.
 
         Raises:
-            DataError: A file is no Parquet, has no column of vectors, or files differ.
-            ParameterError: There are several columns of vectors, or none of that name.
+            DataError: A file is not Parquet, has no column of vectors, or the files differ.
+            ParameterError: There are several columns of vectors, or the given column is invalid.
         """
         files, tiles, spec = found_files([Path(path) for path in paths])
         schema = schema_of(files[0])
@@ -98,9 +98,9 @@ class EmbeddingFile:
             other = schema_of(file)
             if chosen not in other.names or other.field(chosen).type != kind:
                 raise DataError(
-                    f"{named(file)} has no column {chosen!r} of type {kind}, as "
-                    f"{named(files[0])} has",
-                    "Files of one pool have the same columns.",
+                    f"{named(file)} has no column {chosen!r} of type {kind}, unlike "
+                    f"{named(files[0])}",
+                    "All files of a pool must have the same columns.",
                     "Give files of one product.",
                 )
         ids = id_column or next((name for name in IDS if name in schema.names), NUMBER)
@@ -118,17 +118,17 @@ class EmbeddingFile:
 
     @property
     def key(self) -> str:
-        """Hash of the files' contents and of the columns that are read."""
+        """Hash of the contents of the files and the names of the columns."""
         tiles = [] if self.tiles is None else [fingerprint(self.tiles)]
         prints = [fingerprint(file) for file in self.files]
         return digest([1, prints, tiles, self.column, self.id_column])
 
     def pool(self) -> Pool:
-        """Read everything but the vectors.
+        """Read all columns except the vectors.
 
         Returns:
-            A pool without imagery, sorted by id: outlines where every row has one, and all plain
-            columns as attributes.
+            A pool without imagery, sorted by id: with outlines if every row has a geometry, and
+            with all columns of numbers, strings and dates as attributes.
 
         Raises:
             DataError: Ids repeat or are missing, or the geometry cannot be read.
@@ -162,18 +162,18 @@ class EmbeddingFile:
         _release()
         notes = ()
         if place and outlines is None:
-            notes = warn([Note("place", f"the outlines are not used: {why}")])
+            notes = warn([Note("place", f"the outlines are ignored: {why}")])
         return Pool(ids=ids, outlines=outlines, attributes=attributes, why=why, notes=notes)
 
     def vectors(self, pool: Pool, path: Path | None = None) -> Embeddings:
         """Read the vectors, block by block.
 
         Args:
-            pool: What `pool` gives, or some rows of it.
-            path: File for the matrix, which is mapped; None to hold it in memory.
+            pool: Result of `pool`, or some of its rows.
+            path: File of the memory-mapped matrix; None to keep it in memory.
 
         Raises:
-            DataError: A row has no vector, a value of one is missing, or lengths differ.
+            DataError: A vector or a value of a vector is missing, or lengths differ.
             StorageError: `path` cannot be written.
         """
         dim = self._dim()
@@ -194,32 +194,32 @@ class EmbeddingFile:
         return self.embeddings(pool, matrix)
 
     def embeddings(self, pool: Pool, matrix: NDArray[np.floating]) -> Embeddings:
-        """Return a matrix that `vectors` has made with the ids of its rows and the encoder."""
+        """Return a matrix created by `vectors`, with the ids of its rows and the encoder."""
         return Embeddings(pool.ids, matrix, replace(self.spec, dim=matrix.shape[1]))
 
     def _ids(self, table: pa.Table, n: int) -> NDArray[np.str_]:
         if self.id_column == NUMBER:
             return row_names(np.arange(n), n)
         column = table[self.id_column]
-        hint = "Name another column of ids: --id-column NAME, or --id-column row to number rows."
+        hint = "Choose another column of ids: --id-column NAME, or --id-column row to number rows."
         if column.null_count:
             raise DataError(
                 f"{column.null_count} of {n} rows have no {self.id_column!r}",
-                "Every row needs an id.", hint,
+                "Every row must have an id.", hint,
             )  # fmt: skip
         ids = texts(column)
         values, times = np.unique(ids, return_counts=True)
         if values.size < n:
             worst = int(times.argmax())
             raise DataError(
-                f"{int((times > 1).sum())} ids in the column {self.id_column!r} repeat: "
+                f"{int((times > 1).sum())} ids in the column {self.id_column!r} are not unique: "
                 f"{str(values[worst])!r} occurs {int(times[worst])} times",
                 "Ids must be unique.", hint,
             )  # fmt: skip
         return ids
 
     def _places(self, pool: Pool) -> NDArray[np.int64]:
-        """Return the row of the pool of each row of the files, -1 for those that it lacks."""
+        """Return the row of the pool of each row of the files, -1 for rows not in the pool."""
         n = len(pool)
         if self.id_column == NUMBER:
             total = sum(map(rows_of, self.files))
@@ -228,7 +228,9 @@ class EmbeddingFile:
         rows = find_rows(pool.ids, np.concatenate([texts(p[self.id_column]) for p in parts]))
         if int((rows >= 0).sum()) != n:
             raise DataError(
-                "the files of the embeddings have changed while they were read", "", "Run again."
+                "the files of embeddings changed while they were read",
+                "",
+                "Run the command again.",
             )
         return rows
 
@@ -236,7 +238,7 @@ class EmbeddingFile:
         for _, lengths, _ in self._blocks():
             if lengths.size:
                 return int(lengths[0])
-        raise DataError(f"{named(self.files[0])} has no rows", "A pool has at least one.")
+        raise DataError(f"{named(self.files[0])} has no rows", "A pool must have at least one row.")
 
     def _fill(self, matrix: NDArray[np.floating], place: NDArray[np.int64]) -> None:
         d = matrix.shape[1]
@@ -245,10 +247,10 @@ class EmbeddingFile:
             if other.size or not d:
                 row = start + int(other[0]) if other.size else 0
                 raise DataError(
-                    f"vectors of mixed lengths in {self.column!r}: row {row} has "
+                    f"the vectors in {self.column!r} have different lengths: row {row} has "
                     f"{int(lengths[row - start])} values, row 0 has {d}",
-                    "All vectors of a pool have one length, at least 1.",
-                    "Name another column (--column NAME), or leave the row out.",
+                    "All vectors of a pool must have the same length, at least 1.",
+                    "Choose another column (--column NAME), or remove the row.",
                 )
             rows = place[start : start + lengths.size]
             vectors, kept = values.reshape(-1, d), rows >= 0
@@ -257,7 +259,7 @@ class EmbeddingFile:
                 _let_go(matrix)
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[Any]]]:
-        """Yield first row, (m,) lengths and all values of the vectors, block by block."""
+        """Yield the first row, the (m,) lengths and the values of the vectors of each block."""
         start = 0
         for file in self.files:
             with file.open("rb") as opened:
@@ -279,21 +281,23 @@ def open_embeddings(
     id_column: str | None = None,
     matrix: str | Path | None = None,
 ) -> tuple[Pool, Embeddings]:
-    """Open files of embeddings as a pool without imagery, and its vectors.
+    """Open files of embeddings as a pool without imagery, and read its vectors.
 
     Args:
-        paths: A file in Parquet, a glob, a folder of files, a run of `embed`, or several of them.
-        column: Column of the vectors; None where there is one.
+        paths: A Parquet file, a glob, a folder of files, a run of `embed`, or several of them.
+        column: Column of the vectors; None if there is only one.
         id_column: Column of the ids, or "row" to number the rows; None for the usual names.
-        matrix: File that the vectors are copied into and mapped from; None to hold them in memory.
+        matrix: File into which the vectors are copied and from which they are memory-mapped; None
+            to keep them in memory.
 
     Returns:
-        The pool, sorted by id, with outlines and attributes as far as there are any; and the
+        The pool, sorted by id, with outlines and attributes if the files contain them; and the
         embeddings of its rows.
 
     Raises:
-        DataError: No Parquet, no vectors, some of another length or missing, or ids that repeat.
-        ParameterError: There are several columns of vectors, or none of that name.
+        DataError: A file is not Parquet, vectors are missing or have different lengths, or ids are
+            not unique.
+        ParameterError: There are several columns of vectors, or the given column is invalid.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     file = EmbeddingFile.open(given, column, id_column)
@@ -304,7 +308,7 @@ def open_embeddings(
 def _of_run(
     tiles: Path, ids: NDArray[np.str_], attributes: Attributes | None
 ) -> tuple[Attributes | None, pa.Array | None]:
-    """Return attributes and outlines with what the table of tiles of the same run knows."""
+    """Return attributes and outlines, with columns from the table of tiles of the same run."""
     table = read_parquet(tiles)
     rows = find_rows(np.asarray(table["tile_id"].to_pylist(), np.str_), ids)
     if (rows < 0).any():
@@ -318,14 +322,14 @@ def _of_run(
 
 
 def _let_go(matrix: np.memmap[Any, Any]) -> None:
-    """Let pages that were written leave this process; they stay in the file."""
+    """Release written pages from the memory of this process; they remain in the file."""
     mapped = getattr(matrix, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _release() -> None:
-    """Give the memory that Arrow has read with back to the system."""
+    """Return memory that Arrow used for reading to the system."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
@@ -336,6 +340,6 @@ def _check_alike(parts: list[pa.Table], files: Sequence[Path]) -> None:
         if part.schema.names != parts[0].schema.names:
             raise DataError(
                 f"{named(file)} and {named(files[0])} have different columns",
-                "Files of one pool have the same columns.",
+                "All files of a pool must have the same columns.",
                 "Give files of one product.",
             )

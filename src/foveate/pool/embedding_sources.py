@@ -1,4 +1,4 @@
-"""Where embeddings are found: files in Parquet, folders and globs of them, runs of `embed`."""
+"""Sources of embeddings: Parquet files, folders and globs of them, runs of `embed`."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ _STEP, _TILES = "embed ", "tiles.parquet"
 
 
 def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
-    """Return the paths if they are of embeddings, None if of imagery.
+    """Return the paths if they are embeddings, None if they are imagery.
 
-    Embeddings are files in Parquet, globs of them, folders that hold nothing else but what
-    describes them, folders of shards, and runs that hold embeddings.
+    Embeddings are Parquet files, globs of them, folders that contain only Parquet files and their
+    descriptions, folders of shards, and runs with embeddings.
 
     Raises:
-        ParameterError: Some are and some are not.
+        ParameterError: Some paths are embeddings and others are not.
     """
     kinds = [not is_url(path) and _is_embeddings(Path(path)) for path in images]
     if not any(kinds):
         return None
     if not all(kinds):
         raise ParameterError(
-            f"{str(images[kinds.index(False)])!r} beside a file of embeddings",
-            "A pool is made of imagery or of embeddings.",
-            "Give files of embeddings alone, or images alone.",
+            f"{str(images[kinds.index(False)])!r} is given together with a file of embeddings",
+            "A pool consists of either imagery or embeddings.",
+            "Give only files of embeddings, or only images.",
         )
     return [Path(path) for path in images]
 
 
 def _is_embeddings(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
-        return kind_of(str(path)) != "table"  # items of STAC
+        return kind_of(str(path)) != "table"  # a table of STAC items
     if not path.is_dir():
         return False
     if (path / "run.json").is_file():
         return (path / "embeddings").is_dir()
     if (path / "manifest.json").is_file():
         return any(path.glob("part-*.parquet"))
-    # Descriptions in JSON lie beside the table of `export --to embeddings`.
+    # `export --to embeddings` writes JSON files with descriptions into the folder of the table.
     inside = [
         file for file in path.iterdir()
         if not file.name.startswith((".", "_")) and file.suffix.lower() != ".json"
@@ -60,11 +60,11 @@ def _is_embeddings(path: Path) -> bool:
 
 
 def found_files(paths: list[Path]) -> tuple[list[Path], Path | None, EncoderSpec | None]:
-    """Return the files, the table of tiles of their run, and the encoder, where they say it.
+    """Return the files, the table of tiles of their run, and the encoder, if stored.
 
     Raises:
         DataError: There are no files, or shards of a run are missing.
-        ParameterError: A run holds embeddings of several models.
+        ParameterError: A run has embeddings of several models.
     """
     if len(paths) == 1 and (paths[0] / "run.json").is_file():
         store = _store_of(paths[0])
@@ -83,28 +83,28 @@ def found_files(paths: list[Path]) -> tuple[list[Path], Path | None, EncoderSpec
             files += sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
     if not files:
         raise DataError(
-            f"there is no {str(paths[0])!r}", "Give a file of embeddings in Parquet.",
+            f"{str(paths[0])!r} does not exist", "Give a Parquet file of embeddings.",
             "Check the path.",
         )  # fmt: skip
     return list(dict.fromkeys(files)), None, None
 
 
 def _store_of(run: Path) -> ShardStore:
-    """Return the shards of the one model of a run."""
+    """Return the shards of a run with embeddings of one model."""
     steps = Run.load(run).record["steps"]
     names = [name for name in steps if name.startswith(_STEP)]
     if not names:
         raise DataError(
-            f"the embedding of the run {str(run)!r} is not finished",
-            "A pool is ranked once each of its tiles has a vector.",
-            "Start the command of the run again, without --shard: it makes what is missing.",
+            f"the embeddings of the run {str(run)!r} are not finished",
+            "Every tile of a pool must have a vector.",
+            "Run the command of the run again, without --shard: it computes the missing vectors.",
         )
     if len(names) != 1:
         folders = sorted(f.name for f in (run / "embeddings").iterdir() if f.is_dir())
         raise ParameterError(
-            f"the run {str(run)!r}, which holds embeddings of {len(names)} models",
-            "A pool is ranked by one.",
-            f"Give the folder of one: {run / 'embeddings' / folders[0]}" if folders else "",
+            f"the run {str(run)!r} has embeddings of {len(names)} models",
+            "A pool is ranked by the embeddings of one model.",
+            f"Give the folder of one model: {run / 'embeddings' / folders[0]}" if folders else "",
         )
     return ShardStore.read((run / steps[names[0]]["outputs"][0]).parent)
 
@@ -115,8 +115,10 @@ def _shards(store: ShardStore) -> list[Path]:
         raise DataError(
             f"{len(missing)} of {len(store.shards)} shards are missing in {str(store.path)!r}"
             if missing
-            else f"{str(store.path)!r} holds a vector for each place of a tile",
-            "Every tile needs one vector.",
-            "Embed again: only what is missing is made." if missing else "Embed without --tokens.",
+            else f"{str(store.path)!r} has several vectors per tile",
+            "Every tile must have one vector.",
+            "Embed again: only missing vectors are computed."
+            if missing
+            else "Embed without --tokens.",
         )
     return [store.file(shard.number) for shard in store.shards]

@@ -1,7 +1,7 @@
-"""Ground that must not be chosen: polygons, or a raster, on the Earth.
+"""Excluded areas, given as polygons or as a raster: tiles there are removed from a pool.
 
-Polygons are GeoJSON or GeoParquet; of a raster each pixel but 0 (and nodata) is excluded ground. A
-tile leaves the pool if more than a share of it is such ground.
+Polygons are GeoJSON or GeoParquet; pixels of a raster are excluded unless they are 0 or nodata. A
+tile is removed if more than a given share of it is excluded.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
 
-_BLOCK = 16_384  # outlines that are compared at a time
+_BLOCK = 16_384  # outlines compared at a time
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Ground that must not be chosen.
+    """An excluded area.
 
     Attributes:
         path: GeoJSON or GeoParquet of polygons, or a georeferenced raster.
-        most: Largest share of a tile, 0 to 1, that may lie on it.
+        most: Maximum excluded share of a tile that is kept, 0 to 1.
     """
 
     path: str
     most: float = 0.0
 
     def __call__(self, pool: Pool) -> Pool:
-        """Return the pool without the tiles on that ground.
+        """Return the pool without excluded tiles.
 
         Raises:
-            DataError: The pool does not lie on the Earth, the file cannot be read or holds no
+            DataError: The pool is not georeferenced, the file cannot be read or contains no
                 polygons, or no tile is left.
         """
         if not pool.georeferenced:
             raise DataError(
-                f"ground to exclude, for a pool that does not lie on the Earth: {pool.unplaced}",
-                "Tiles and excluded ground are compared by longitude and latitude.",
+                f"excluded areas for a pool that is not georeferenced: {pool.unplaced}",
+                "Tiles and excluded areas are compared by longitude and latitude.",
                 "Use --quality with a raster for each image.",
             )
         raster = Path(self.path).suffix.lower() in RASTERS
         share = _of_raster(pool, self.path) if raster else _of_polygons(pool, self.path)
         name = printable(Path(self.path).name)
         return leave_out(
-            pool, share > self.most + 1e-9, share, self.most, f"of their ground in {name}",
+            pool, share > self.most + 1e-9, share, self.most, f"of their area in {name}",
             "--max-excluded",
         )  # fmt: skip
 
@@ -67,13 +67,13 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
     """Read polygons in longitude and latitude.
 
     Raises:
-        DataError: The file cannot be read, or holds no polygons.
+        DataError: The file cannot be read, or contains no polygons.
     """
     import shapely
 
     name = repr(printable(str(path)))
     if Path(path).suffix.lower() in SUFFIXES:
-        _, shapes = read_shapes(read_parquet(path), path, "Excluded ground is polygons.")
+        _, shapes = read_shapes(read_parquet(path), path, "Excluded areas must be polygons.")
     else:
         try:
             content = json.loads(read_text(path, "file of polygons"))
@@ -81,28 +81,28 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
         except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as e:
             raise DataError(
                 f"cannot read {name} as GeoJSON: {e}",
-                "Excluded ground is GeoJSON or GeoParquet of polygons, or a raster.",
-                "Write it as GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
+                "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster.",
+                "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
             ) from e
     polygons = shapes[np.isin(shapely.get_type_id(shapes), (3, 6))]
     at = np.abs(shapely.get_coordinates(polygons))
     if not at.size or not (at <= (360, 90)).all():
         raise DataError(
-            f"{name} holds no polygons in longitude and latitude",
-            "Excluded ground is polygons on the Earth.",
-            "Bring them there: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
+            f"{name} has no polygons in longitude and latitude",
+            "Excluded areas must be polygons in longitude and latitude.",
+            "Transform them: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
         )
     return shapely.make_valid(polygons)
 
 
 def _geometries(content: Any) -> list[Any]:
     if content["type"] == "FeatureCollection":
-        return [one["geometry"] for one in content["features"] if one["geometry"]]
+        return [feature["geometry"] for feature in content["features"] if feature["geometry"]]
     return [content["geometry"]] if content["type"] == "Feature" else [content]
 
 
 def _of_polygons(pool: Pool, path: str) -> NDArray[np.float64]:
-    """Return the share of each tile that lies in polygons; of a point, whether it does."""
+    """Return the share of each tile that lies in polygons; 0 or 1 for points."""
     import shapely
 
     ground = np.asarray(shapely.get_parts(shapely.union_all(read_polygons(path))), dtype=object)
@@ -119,17 +119,17 @@ def _of_polygons(pool: Pool, path: str) -> NDArray[np.float64]:
 
 
 def _of_raster(pool: Pool, path: str) -> NDArray[np.float64]:
-    """Return the share of each tile's pixels that a raster excludes."""
+    """Return the share of pixels of each tile that are excluded by a raster."""
     if pool.tiles is None:
         raise DataError(
-            f"the raster {printable(path)!r} for a pool without imagery",
-            "Without imagery, excluded ground is polygons.",
-            "Turn it into polygons: gdal_polygonize.py IN OUT.geojson",
+            f"the pool has no imagery, and {printable(path)!r} is a raster",
+            "Without imagery, excluded areas must be polygons.",
+            "Convert the raster to polygons: gdal_polygonize.py IN OUT.geojson",
         )
     share = np.zeros(len(pool))
     for scene, rows in pool.per_scene():
         box = scene.source.info.geobox
-        assert box is not None  # noqa: S101  (the scenes lie on the Earth)
+        assert box is not None  # noqa: S101  (the pool is georeferenced)
         windows = [pool.tiles.window(row) for row in rows.tolist()]
         share[rows] = bad_share(path, box, windows)
     return share

@@ -1,4 +1,4 @@
-"""Finding raster files, and saying which files are left out and why."""
+"""Search for raster files, with the reasons why files are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foveate.errors import DataError
 from foveate.files import printable, refuse_empty, stored_path
 from foveate.location import URL, Location, is_url, locate
 from foveate.pool.find_remote import start_of, walk
-from foveate.pool.found import SAID, File, Found, LeftOut
+from foveate.pool.found import REASON_TEXTS, File, Found, LeftOut
 from foveate.pool.stac.sources import kind_of
 from foveate.raster import SUFFIXES
 from foveate.remote import content_of, need_cloud
@@ -47,57 +47,57 @@ _FORMATS = frozenset(
         ".webp", ".zip",
     }
 )  # fmt: skip
-_CATALOGUES = frozenset({"catalog.json", "collection.json"})  # as STAC calls them
+_CATALOGUES = frozenset({"catalog.json", "collection.json"})  # file names of STAC
 _PREVIEW = re.compile(r"(.+)[_\-. ](thumb|thumbnail|preview|quicklook|ql|browse)", re.IGNORECASE)
 _PREVIEW_FOLDERS = frozenset({"thumbs", "thumbnails", "previews", "quicklooks", "browse"})
 _MAGIC = re.compile(r"[*?[]")
-_POINTER = 1024  # bytes: what says where a file is kept is shorter, and no raster is
+_POINTER = 1024  # bytes; pointers (Git LFS, git-annex) are shorter, rasters are longer
 _POINTERS = (b"version https://git-lfs", b"/annex/objects/")
 
 
 def need_paths(paths: Paths, role: str) -> list[Location]:
-    """Return the paths, all of which exist; of a glob, the folder that it begins in.
+    """Check that paths exist, and return them; of globs, the parent folder must exist.
 
-    URLs are returned as they are: whether they are there is said when they are read.
+    URLs are returned without a request: missing remote files raise an error when they are read.
 
     Raises:
-        ParameterError: One of them is empty, or a URL of a scheme that is not read.
-        DataError: One of them does not exist.
-        MissingExtraError: One is a URL, and ``foveate[cloud]`` is not installed.
+        ParameterError: A path is empty, or a URL has an unsupported scheme.
+        DataError: A path does not exist.
+        MissingExtraError: A path is a URL, and ``foveate[cloud]`` is not installed.
     """
     many = list(paths) if isinstance(paths, list | tuple) else [paths]
     given: list[Location] = []
     for path in many:
-        if kind_of(str(path)) and is_url(str(path)):  # of STAC: asked when it is opened
+        if kind_of(str(path)) and is_url(str(path)):  # STAC: checked when it is opened
             continue
         refuse_empty(path, f"path of the {role}s")
         if is_url(path):
             place = locate(path)
-            assert isinstance(place, URL)  # noqa: S101  (it was asked)
+            assert isinstance(place, URL)  # noqa: S101  (checked above)
             need_cloud(place)
             given.append(place)
             continue
         given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
     for path in given:
         if isinstance(path, URL):
-            continue  # whether it is there is said when it is read
-        there = path if _exists(path) else _split_glob(path)[0]
-        if there is None or not _exists(there):
+            continue  # checked when it is read
+        start = path if _exists(path) else _split_glob(path)[0]
+        if start is None or not _exists(start):
             raise _missing(path, role)
     return given
 
 
 def find(paths: Paths, role: str) -> Found:
-    """Find the raster files below the given paths, sorted by their path below what they share.
+    """Find the raster files below the given paths, sorted by their path below the common folder.
 
     Args:
-        paths: Folders (searched through linked folders too), files, and globs: ``**`` stands for
-            any folders, ``*`` and ``?`` for parts of a name.
-        role: What they are for, in messages.
+        paths: Folders (linked folders are followed), files, and globs: ``**`` matches any number
+            of folders, ``*`` and ``?`` parts of a name.
+        role: Role of the files, for messages: "image", "mask".
 
     Raises:
         ParameterError: A path is empty.
-        DataError: A path does not exist, or a folder that was given is a run of foveate.
+        DataError: A path does not exist, or a given folder is a run of foveate.
     """
     everything = need_paths(paths, role)
     urls = [place for place in everything if isinstance(place, URL)]
@@ -114,7 +114,7 @@ def find(paths: Paths, role: str) -> Found:
 
 
 def _find_remote(urls: Sequence[URL]) -> Found:
-    """Find files in object stores; a file of a web server is itself."""
+    """Find files in object stores; URLs of web servers are single files."""
     globs = [_split_remote(url) for url in urls]
     starts = [start for start, _ in globs]
     folders = [s.parts if _is_folder(s) else s.parent.parts for s in starts]
@@ -144,7 +144,7 @@ def _find_remote(urls: Sequence[URL]) -> Found:
 
 
 def _split_remote(url: URL) -> tuple[URL, re.Pattern[str] | None]:
-    """Return the prefix that is listed, and what keys below it are like."""
+    """Split a URL with wildcards into the prefix to list and the pattern of keys below it."""
     start = start_of(url)
     if start == url:
         return url, None
@@ -167,8 +167,8 @@ def _find_local(given: Sequence[Path], role: str) -> Found:
         if start.is_dir() and _is_run(start):
             raise DataError(
                 f"{str(start)!r} is a run of foveate",
-                f"Its pictures are no {role}s; images are folders and files of your own.",
-                f"Give the folder of the {role}s; if it lies in the run, name that folder.",
+                f"The pictures of a run are not {role}s.",
+                f"Give the folder of the {role}s; if it is inside the run, give that subfolder.",
             )
         base = below.relative_to(root)
         files = _walk(start, out) if start.is_dir() else [(start, Path())]
@@ -192,33 +192,33 @@ def _find_local(given: Sequence[Path], role: str) -> Found:
 
 
 def need_files(found: Found, role: str) -> Found:
-    """Return what was found if there is anything to read.
+    """Check that files were found, and return them.
 
     Raises:
-        DataError: There is not; the message says what was left out.
+        DataError: No files were found; the message lists the files that were left out.
     """
     if found.files:
         return found
     notes = found.notes()
     where = ", ".join(printable(str(p)) for p in found.given)
     raise DataError(
-        f"no {role} in {where!r}" + "".join(f"; {note.text}" for note in notes),
-        f"Looked for files ending in {', '.join(SUFFIXES)}, in all subfolders.",
+        f"no {role} found in {where!r}" + "".join(f"; {note.text}" for note in notes),
+        f"Files with the suffixes {', '.join(SUFFIXES)} are read, in all subfolders.",
         next((note.hint for note in notes if note.hint), "Check the path."),
     )
 
 
 def contents(paths: Sequence[str], role: str) -> list[str]:
-    """Return what tells the content of each raster below paths from others; see `find`.
+    """Return a hash of the content of each raster below paths; see `find`.
 
     Raises:
-        DataError: There is none, or one cannot be read.
+        DataError: No files were found, or a file cannot be read.
     """
     return [content_of(file.path) for file in need_files(find(list(paths), role), role).files]
 
 
 def readable(text: str) -> str:
-    """Return a name as printable text, composed as NFC: the same on every file system."""
+    """Return a name as printable text in Unicode normal form NFC, as file systems differ."""
     return unicodedata.normalize("NFC", printable(text))
 
 
@@ -226,16 +226,16 @@ def index(files: Sequence[File], what: str) -> dict[str, Location]:
     """Return key -> file.
 
     Raises:
-        DataError: Two files have one key.
+        DataError: Two files have the same key.
     """
     table: dict[str, Location] = {}
     for file in files:
         if file.key in table:
             raise DataError(
-                f"two {what} are called {file.key!r}: {printable(str(table[file.key]))!r} and "
+                f"two {what} have the name {file.key!r}: {printable(str(table[file.key]))!r} and "
                 f"{printable(str(file.path))!r}",
-                "Files are told apart by their path without the suffix, and without folders such "
-                "as 'images'.",
+                "Names are paths without the suffix and without folders such as 'images', and must "
+                "be unique.",
                 "Rename one of them, or move it out of the folder.",
             )
         table[file.key] = file.path
@@ -243,29 +243,31 @@ def index(files: Sequence[File], what: str) -> dict[str, Location]:
 
 
 def _missing(path: Path, role: str) -> DataError:
-    """Say why there is nothing at a path."""
+    """Return the error for a path that does not exist."""
     allowed, name = f"Give a folder or a file for the {role}s.", printable(str(path))
     if path.is_symlink():
-        there = printable(str(path.readlink()))
+        target = printable(str(path.readlink()))
         return DataError(
-            f"{name!r} is a link to {there!r}, which is not there", allowed, SAID["link"][2]
-        )
+            f"{name!r} is a link to {target!r}, which does not exist", allowed,
+            REASON_TEXTS["link"][2],
+        )  # fmt: skip
     if path.with_name(f"{path.name}.dvc").exists():
         return DataError(
-            f"there is no {name!r}, only its .dvc file", allowed, f"Fetch it: dvc pull {name}.dvc"
-        )
-    return DataError(f"there is no {name!r}", allowed, "Check the path.")
+            f"{name!r} does not exist, only its .dvc file", allowed,
+            f"Fetch it: dvc pull {name}.dvc",
+        )  # fmt: skip
+    return DataError(f"{name!r} does not exist", allowed, "Check the path.")
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long a name, or one with a null
+    except (OSError, ValueError):  # the name is too long, or contains a null character
         return False
 
 
 def _split_glob(path: Path) -> tuple[Path | None, re.Pattern[str] | None]:
-    """Return the folder that a glob begins in, and what paths below it are like; or nothing."""
+    """Split a glob into its folder and the pattern of paths below it; None for other paths."""
     place = next((i for i, part in enumerate(path.parts) if _MAGIC.search(part)), None)
     if place is None:
         return None, None
@@ -273,17 +275,17 @@ def _split_glob(path: Path) -> tuple[Path | None, re.Pattern[str] | None]:
 
 
 def _pattern(parts: Sequence[str]) -> re.Pattern[str]:
-    """Return what paths are like that a glob means."""
+    """Return the regular expression of the parts of a glob."""
     pattern = ""
     for part in parts:
         pattern += "((?:[^/]+/)*)" if part == "**" else _glob_part(part) + "/"
-    # A glob may name folders: everything below them is meant.
+    # A glob may match folders: all files below them match.
     end = "(.*)" if parts[-1] == "**" else "(/.*)?"
     return re.compile(pattern.removesuffix("/") + end, re.DOTALL)
 
 
 def _glob_part(part: str) -> str:
-    """Turn one part of a glob into a regular expression that keeps what the wildcards match."""
+    """Return the regular expression of one part of a glob, with a group per wildcard."""
     found = ""
     for piece in re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part):
         if piece.startswith("*"):
@@ -301,16 +303,14 @@ def _glob_part(part: str) -> str:
 def _plain(path: Path) -> Path:
     """Return the absolute path without "..", which would look like a hidden folder."""
     normal = Path(os.path.normpath(path.absolute()))
-    # After a link ".." leads elsewhere than its text says.
+    # After a link, ".." is the parent of the target.
     return normal if normal.exists() and normal.samefile(path) else path.resolve()
 
 
 def _walk(folder: Path, out: list[LeftOut]) -> Iterator[tuple[Path, Path]]:
-    """All files below a folder and their paths inside it, through linked folders too.
+    """Yield all files below a folder and their paths inside it; linked folders are followed.
 
-    Each folder is looked at once.
-
-    Runs of foveate and folders that cannot be read go to `out`.
+    Each folder is visited once. Runs of foveate and unreadable folders are appended to `out`.
     """
 
     def closed(error: OSError) -> None:
@@ -318,7 +318,7 @@ def _walk(folder: Path, out: list[LeftOut]) -> Iterator[tuple[Path, Path]]:
 
     seen: set[str] = set()
     waiting = [folder]
-    for start in waiting:  # grows: linked folders wait until the real ones have been seen
+    for start in waiting:  # grows: linked folders are visited after the real folders
         for here, folders, names in os.walk(start, onerror=closed):
             real = os.path.realpath(here)
             if real in seen:
@@ -337,18 +337,18 @@ def _walk(folder: Path, out: list[LeftOut]) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Say whether foveate wrote a folder, and not another program whose runs have a run.json."""
+    """Return whether a folder is a run of foveate, not of another program with a run.json."""
     try:
         record = json.loads((folder / "run.json").read_bytes())
     except OSError:
         return False
-    except ValueError:  # cut off when the disk was full: what lies beside it are pictures of a run
+    except ValueError:  # truncated, for example by a full disk
         return (folder / "tables").is_dir() or (folder / "scenes.parquet").exists()
     return isinstance(record, dict) and {"schema", "steps"} <= record.keys()
 
 
 def _reason(file: Path, rel: Path) -> Reason | None:
-    """Say why a file is not read, if it is not."""
+    """Return the reason why a file is left out, or None."""
     return _reason_by_name(rel) or _unreadable(file)
 
 
@@ -365,7 +365,7 @@ def _reason_by_name(rel: Path) -> Reason | None:
 
 
 def _unreadable(file: Path) -> Reason | None:
-    """Say why there is nothing to read in a file of the right name, as far as can be told."""
+    """Return the reason why a file with a suffix of imagery cannot be read, or None."""
     try:
         status = file.stat()
     except OSError:
@@ -381,12 +381,12 @@ def _is_pointer(file: Path) -> bool:
     try:
         return file.read_bytes().startswith(_POINTERS)
     except OSError:
-        return False  # GDAL will say why
+        return False  # GDAL reports the error
 
 
 def _previews(files: Sequence[File]) -> list[File]:
-    """Return files that are small pictures of others: called so, and the others are there."""
-    there = {(f.path.parent, f.path.stem) for f in files}
+    """Return files that are previews by name, if the files that they show exist."""
+    existing = {(f.path.parent, f.path.stem) for f in files}
     found = []
     for file in files:
         parent, stem = file.path.parent, file.path.stem
@@ -394,7 +394,7 @@ def _previews(files: Sequence[File]) -> list[File]:
         forms = {(parent, named[1])} if named else set()
         if parent.name.lower() in _PREVIEW_FOLDERS:
             forms |= {(parent.parent, stem), (parent.parent, named[1] if named else stem)}
-        if forms & there:
+        if forms & existing:
             found.append(file)
     return found
 

@@ -1,4 +1,4 @@
-"""Opening imagery: folders of patches or scenes, their masks, and further bands."""
+"""Open imagery: folders of patches or scenes, their masks, and further bands."""
 
 from __future__ import annotations
 
@@ -61,38 +61,40 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
 ) -> Pool:
     """Open a folder of images as a pool of tiles.
 
-    Images, masks and further bands are paired by their path below the folder given, without the
-    suffix and without words such as "image" and "mask" in names of folders and files. So
-    ``images/a.jpg`` goes with ``masks/a.png``, and ``city/images/a.tif`` with
-    ``city/masks/a_mask.tif``, also when both are given as the same folder. What is found by globs
-    is paired by what the wildcards stand for: ``"city/*_sat.tif"`` with ``"city/*_map.tif"``.
+    Images, masks and further bands are paired by their path below the given folder, without the
+    suffix and without words such as "image" and "mask" in names of folders and files. For example,
+    ``images/a.jpg`` is paired with ``masks/a.png``, and ``city/images/a.tif`` with
+    ``city/masks/a_mask.tif``, also if both are in the same given folder. Files found by globs
+    are paired by the text matched by the wildcards: ``"city/*_sat.tif"`` with
+    ``"city/*_map.tif"``.
 
     Args:
-        images: Folder (searched recursively, through linked folders too), file or glob, or several
+        images: Folder (searched recursively, linked folders are followed), file or glob, or several
             of them; or STAC: a catalogue, collection, item or list of items in JSON, a table of
             items in Parquet, or the address of a collection of an API.
-        masks: The same for masks: class indices or RGB colours. They may lie among the images.
-        mask_suffix: How names of masks end, before the suffix of the file ("_truth"), where the
-            usual words do not tell them from images.
+        masks: The same for masks: class indices or RGB colours. They may be in the folders of the
+            images.
+        mask_suffix: Ending of the names of masks before the file suffix ("_truth"), if usual words
+            such as "mask" and "label" do not distinguish them from images.
         classes: Classes file (YAML, TOML, JSON) or `Legend`. Without it, the values of index
-            masks become the classes.
-        extra: Further bands alongside, each a folder or file: a surface model, more channels.
-            They are resampled (bilinear) to the image's grid and follow the image's bands.
+            masks are the classes.
+        extra: Further bands, each a folder or file: a surface model, more channels. They are
+            resampled (bilinear) to the grid of the image, and appended to its bands.
         stack: Endings of file names that are bands of one scene, in order: ``("B4", "B3")``
-            joins ``scene_B4.tif`` and ``scene_B3.tif``.
+            stacks ``scene_B4.tif`` and ``scene_B3.tif``.
         tile: Side of a tile in pixels.
-        stride: Step between tiles in pixels; the tile's side when None.
+        stride: Step between tiles in pixels; the side of a tile if None.
         edge: "shift", "drop", "pad" or "clip"; see `Grid`.
-        split: ``(rows, cols)`` to cut every scene into, instead of `tile` and `stride`.
+        split: ``(rows, cols)`` into which every scene is cut, instead of `tile` and `stride`.
         coordinates: Coordinate list with the patches to use, instead of a grid. Its names are
-            scene ids, or their last parts where these are unique, with or without suffix.
-        nodata: Value of missing pixels, overriding what the files say.
-        bands: Bands whose nodata counts, 1-based; all when None or empty.
-        min_valid: Smallest valid share of a tile that stays in the pool.
-        min_labelled: Smallest labelled share of a tile that stays, where there are masks.
-        skip_empty: Whether scenes without a valid pixel are left out instead of refused.
-        search: Which items of STAC are meant, and which of their assets.
-        on_error: "stop" at a scene that cannot be read, or "skip" it: `Pool.failed` says why.
+            scene ids, or their last parts if these are unique, with or without suffix.
+        nodata: Value of missing pixels, instead of the declared value.
+        bands: 1-based bands in which nodata is evaluated; all if None or empty.
+        min_valid: Minimum share of valid pixels of a tile.
+        min_labelled: Minimum share of labelled pixels of a tile, if there are masks.
+        skip_empty: Whether scenes without a valid pixel are left out; otherwise they are an error.
+        search: Selection of STAC items and of their assets.
+        on_error: "stop" at unreadable scenes, or "skip" them: `Pool.failed` has the reasons.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
 
@@ -100,9 +102,9 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         The pool, sorted by tile id.
 
     Raises:
-        DataError: Nothing found, an image without mask, sizes, bands, dtypes or ground that
-            disagree, or anything that `scan` finds.
-        ParameterError: A grid that cannot be.
+        DataError: No files are found, an image has no mask, sizes, bands, dtypes or extents are
+            inconsistent; or an error of `scan`.
+        ParameterError: The grid is invalid.
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
     paired = pair_files(images, masks, extra, stack, mask_suffix, search=search)
@@ -133,7 +135,7 @@ def open_rows(
     notes: Sequence[Note] = (),
     on_error: OnError = "stop",
 ) -> Pool:
-    """Open files that are paired already, headers only; see `open_pool`.
+    """Open paired files, headers only; see `open_pool`.
 
     Args:
         rows: The files of each scene.
@@ -145,15 +147,15 @@ def open_rows(
         coordinates: As for `open_pool`.
         nodata: As for `open_pool`.
         bands: As for `open_pool`.
-        notes: What is known of the files already.
+        notes: Existing notes on the files.
         on_error: As for `open_pool`.
 
     Returns:
-        The pool, sorted by tile id; nothing of it is measured.
+        The pool, sorted by tile id, without valid shares and class counts.
 
     Raises:
-        DataError: As for `open_pool`, but for what `scan` finds.
-        ParameterError: A grid that cannot be.
+        DataError: As for `open_pool`, without the errors of `scan`.
+        ParameterError: The grid is invalid.
     """
     legend = (
         classes if isinstance(classes, Legend) or classes is None else Legend.from_file(classes)
@@ -178,12 +180,12 @@ def open_rows(
         raise DataError(
             f"none of the {len(failed)} scenes can be opened; the first: "
             f"{next(iter(failed.values()), '')}",
-            "Some scenes have to be readable.",
+            "At least one scene must be readable.",
         )  # fmt: skip
     _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
-    told = [
+    all_notes = [
         *notes, *check_place(scenes), *note_readings(scenes), *values, *note_unplanned(scenes)
     ]  # fmt: skip
     if coordinates is not None:
@@ -193,8 +195,8 @@ def open_rows(
     if not len(tiles):
         raise DataError(
             f"no tile of {tile} px fits into any of the {len(scenes)} scenes",
-            "With the edge 'drop' a scene smaller than a tile gives none.",
-            "Use a smaller tile (--tile 128, tile=128), or shift tiles inside (--edge shift, "
+            "With edge 'drop', scenes smaller than a tile have no tiles.",
+            "Use smaller tiles (--tile 128, tile=128), or edge 'shift' (--edge shift, "
             "edge='shift').",
         )
     ids = tiles.tile_id
@@ -202,7 +204,7 @@ def open_rows(
     tiles = tiles.take(order)
     items = [row.item for row in rows if row.item is not None and row.key not in failed]
     return Pool(
-        ids=ids[order], scenes=tuple(scenes), tiles=tiles, legend=legend, notes=warn(told),
+        ids=ids[order], scenes=tuple(scenes), tiles=tiles, legend=legend, notes=warn(all_notes),
         failed=failed,
         attributes=item_columns(items, tiles),
     )  # fmt: skip
@@ -213,10 +215,10 @@ def row_scene(row: Row, nodata: float | None = None) -> Scene:
 
     Args:
         row: Its files, or its item.
-        nodata: Value of missing pixels of the image, instead of what files and items say.
+        nodata: Value of missing pixels of the image, instead of the value in files and items.
 
     Raises:
-        DataError: An asset of an item is not there.
+        DataError: An asset of an item is missing.
     """
     parts: list[Source] = []
     if row.item is not None:
@@ -231,36 +233,36 @@ def row_scene(row: Row, nodata: float | None = None) -> Scene:
 
 
 def _mask_source(path: Location, legend: Legend | None) -> FileSource:
-    # A palette mask holds colours or indices, whichever the classes file speaks of.
+    # A palette mask is read as colours or as indices, depending on the classes file.
     if legend is None:
         return FileSource(str(path), palette=False)
     return FileSource(str(path), palette=legend.rgb, labels=_label_values(legend))
 
 
 def _label_values(legend: Legend) -> LabelValues:
-    """Return what the reader of a mask should know of its classes.
+    """Return the values of classes that determine how masks are read.
 
-    A gray mask of 1, 2 or 4 bits holds what a viewer shows, up to 255, unless every integer of the
-    classes file fits into these bits.
+    A gray mask of 1, 2 or 4 bits is read as displayed gray values, up to 255, unless every integer
+    of the classes file fits into these bits.
     """
     spans = [span_of(value) for group in legend.values for value in group]
-    most = max(span.high for span in [*spans, *map(span_of, legend.ignored)])
-    stored = () if legend.rgb else tuple(bits for bits in (1, 2, 4) if most < 2**bits)
+    largest = max(span.high for span in [*spans, *map(span_of, legend.ignored)])
+    stored = () if legend.rgb else tuple(bits for bits in (1, 2, 4) if largest < 2**bits)
     return LabelValues(tuple((span.low, span.high) for span in spans), stored)
 
 
 def _check_copies(scenes: Sequence[Scene]) -> None:
-    """Refuse masks that hold the very bytes of their images.
+    """Check that masks are not copies of their images.
 
     Raises:
-        DataError: One does.
+        DataError: A mask and its image have the same content.
     """
     for scene in scenes:
         if scene.mask and scene.mask.info.fingerprint == scene.source.info.fingerprint:
             raise DataError(
                 f"the mask of {scene.scene_id!r} is a copy of the image",
-                "A mask holds the classes of its image's pixels.",
-                "Check the folders: --masks names the folder of the images, or a copy of it.",
+                "A mask must contain the classes of the pixels of its image.",
+                "Check --masks: it is the folder of the images, or a copy of it.",
             )
 
 
@@ -277,7 +279,7 @@ def _cut(
 
 
 def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
-    """The tiles of a coordinate list, matched to the scenes by name."""
+    """Return the tiles of a coordinate list, matched to the scenes by name."""
     tiles = read_coordinates(path, tile).tiles
     by_id = {s.scene_id: s for s in scenes}
     names = Names(by_id, "the coordinate list")
@@ -288,9 +290,9 @@ def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
         height, width = scene.source.info.shape
         if int((inside.y + tile).max()) > height or int((inside.x + tile).max()) > width:
             raise DataError(
-                f"the coordinate list cuts {name!r} beyond its {height} x {width} pixels",
-                f"Patches are {tile} px; the first number is the row.",
-                "Check the size of a tile (--tile, tile=...), or that the list belongs to these "
+                f"the coordinate list has patches outside {name!r} ({height} x {width} pixels)",
+                f"Patches are {tile} px wide; the first number is the row.",
+                "Check the size of tiles (--tile, tile=...), or that the list belongs to these "
                 "images.",
             )
         windows = np.stack([inside.y, inside.x, inside.h, inside.w], axis=1)

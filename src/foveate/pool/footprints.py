@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from foveate.grid import Tiles
     from foveate.raster.place import Place
 
-_STEP = 1.0  # degrees of longitude along an edge beyond which it gets further points
-_POINTS = (1, 4, 16, 64)  # along an edge, the fewest that do
-_SMALL = 0.25  # of a scene's sides
-_NEAR = 1e-3  # of a tile's side: a pole that is so close to an edge is on it
+_STEP = 1.0  # maximum degrees of longitude between points along an edge
+_POINTS = (1, 4, 16, 64)  # numbers of points per edge; the first sufficient number is used
+_SMALL = 0.25  # share of the sides of a scene
+_NEAR = 1e-3  # share of the side of a tile: a pole this close to an edge is on the edge
 
 
 def footprints(
@@ -32,18 +32,18 @@ def footprints(
         tiles: n tiles of one scene.
         geobox: Georeference of that scene.
         crs: CRS of the result: "EPSG:4326" gives longitude and latitude in degrees, None the
-            scene's own coordinates. Corners are transformed, pixels are not warped. An edge over
-            more than a degree of longitude, as near a pole, gets points between its corners.
-        place: That of the scene, where it is known already.
+            native coordinates of the scene. Corners are transformed, pixels are not warped. Points
+            are inserted into edges longer than a degree of longitude, as near a pole.
+        place: Place of the scene, if known.
 
     Returns:
-        (n,) shapely polygons; in longitude and latitude multipolygons where a tile lies across
-        180 degrees, see `cut`. One around a pole reaches from -180 to 180 and up to it.
+        (n,) shapely polygons; in longitude and latitude, multipolygons for tiles across
+        180 degrees, see `cut`. Outlines around a pole extend from -180 to 180 and to the pole.
 
     Raises:
-        ParameterError: The scene does not lie on the Earth and "EPSG:4326" is asked for, or
-            another CRS is.
-        DataError: A tile reaches beyond what the projection shows.
+        ParameterError: The scene is not on the Earth and `crs` is "EPSG:4326", or `crs` is
+            another CRS.
+        DataError: A tile extends beyond the valid area of the projection.
     """
     import shapely
 
@@ -55,10 +55,9 @@ def footprints(
     place = place or place_of(geobox)
     if crs != WGS84 or place.kind != "earth":
         raise ParameterError(
-            f"outlines in {crs}" if crs != WGS84 else f"a georeference that {place.why}",
-            f"Outlines are in {WGS84}, of scenes that lie on the Earth, or in the scene's own "
-            "coordinates.",
-            "Use crs=None for the scene's own coordinates.",
+            f"crs={crs!r}" if crs != WGS84 else f"the georeference {place.why}",
+            f"Outlines are available in {WGS84} for scenes on the Earth, or in native coordinates.",
+            "Use crs=None for the native coordinates of the scene.",
         )
     found = np.empty(len(tiles), dtype=object)
     bent = place.step > _STEP
@@ -70,7 +69,7 @@ def footprints(
         fine = np.ones(rest.size, bool)
         if bent and points < _POINTS[-1]:
             fine = np.abs(np.diff(lon, axis=1)).max(axis=1, initial=0) <= _STEP
-            # The corners of one that goes all around the globe are where they began.
+            # Corners of a tile all around the globe may coincide.
             small = np.maximum(own.h / geobox.shape[0], own.w / geobox.shape[1]) <= _SMALL
             fine &= small | (points > 1)
         _check_finite(own, fine & ~(np.isfinite(lon) & np.isfinite(lat)).all(axis=1))
@@ -82,11 +81,11 @@ def footprints(
 def _check_finite(tiles: Tiles, bad: NDArray[np.bool_]) -> None:
     if bad.any():
         raise DataError(
-            f"the tile {str(tiles.take(bad).tile_id[0])!r} reaches beyond what the projection "
-            "shows of the Earth",
-            "Each corner of a tile has a longitude and a latitude.",
-            "Cut the scene to what lies on the Earth; or type --edge drop or --edge clip, which "
-            "leave no tile beyond the scene.",
+            f"the tile {str(tiles.take(bad).tile_id[0])!r} extends beyond the valid area of the "
+            "projection",
+            "Each corner of a tile must have a longitude and a latitude.",
+            "Crop the scene to the valid area; or use --edge drop or --edge clip, which create no "
+            "tiles beyond the scene.",
         )
 
 
@@ -109,7 +108,7 @@ def _along(tiles: Tiles, points: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _continuous(lon: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return outlines, (n, m) degrees, whose edges go the shorter way around the globe."""
+    """Unwrap longitudes of outlines, (n, m) degrees, so that edges take the shorter way."""
     with np.errstate(invalid="ignore"):
         turns = np.rint(np.diff(lon, axis=1) / 360)
         lon = lon.copy()
@@ -118,7 +117,11 @@ def _continuous(lon: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Fill in the outlines of tiles with a pole inside or on the edge; return which these are."""
+    """Fill `found` with the outlines of tiles with a pole inside or on the edge.
+
+    Returns:
+        (n,) bool, whether a tile has a pole.
+    """
     done = np.zeros(len(tiles), bool)
     for x, y, latitude in poles(geobox):
         near = _NEAR * np.maximum(tiles.h, tiles.w)
@@ -131,7 +134,7 @@ def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[
 
 
 def _with_pole(tile: Tiles, geobox: GeoBox, pole: tuple[float, float, float]) -> Any:
-    """Return the outline of one tile that has a pole inside or on the edge."""
+    """Return the outline of one tile with a pole inside or on the edge."""
     import shapely
 
     x, y = (side[0, :-1] for side in _along(tile, _POINTS[-1]))
@@ -141,7 +144,7 @@ def _with_pole(tile: Tiles, geobox: GeoBox, pole: tuple[float, float, float]) ->
     if np.abs(sides).min() > _NEAR * side:
         lon, lat = to_earth(geobox, x, y)
         return _cap(lon, lat, pole[2])
-    # On the edge: the outline goes along the meridian to the pole, along it, and back.
+    # On the edge: the outline follows a meridian to the pole, the pole's latitude, and back.
     start = int(at.argmin())
     x, y, at = (np.roll(side, -start) for side in (x, y, at))
     keep = at > 0.5 * side / _POINTS[-1]
@@ -155,14 +158,14 @@ def _with_pole(tile: Tiles, geobox: GeoBox, pole: tuple[float, float, float]) ->
 
 
 def _cap(lon: NDArray[np.float64], lat: NDArray[np.float64], pole: float) -> Any:
-    """Return what lies inside an outline around a pole, from -180 to 180 degrees and up to it."""
+    """Return the polygon of an outline around a pole, from -180 to 180 degrees and to the pole."""
     import shapely
 
     lon = _continuous(np.append(lon, lon[0])[None])[0]
     lat = np.append(lat, lat[0])
     if lon[-1] < lon[0]:
         lon, lat = lon[::-1], lat[::-1]
-    # Begun where it crosses 180 degrees, no longitude is beyond.
+    # The ring starts where it crosses 180 degrees, so that no longitude is beyond.
     edge = 180 + 360 * np.ceil((lon[0] - 180) / 360)
     i = int(np.argmax(lon >= edge))
     here = float(np.interp(edge, lon[max(0, i - 1) : i + 1], lat[max(0, i - 1) : i + 1]))

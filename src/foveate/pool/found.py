@@ -1,4 +1,4 @@
-"""What was found below some paths, and what is left out and why."""
+"""Files found below some paths, and files that are ignored, with the reasons."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ Reason = Literal[
     "again", "format", "catalogue", "mask", "image", "other",
 ]  # fmt: skip
 
-# Why a file is left out: one and several of them, and what to do. In the order of the notes.
-# "other" (texts, tables, sidecars: no imagery by their names) is data and no warning.
-SAID: dict[Reason, tuple[str, str, str]] = {
+# Reason -> text of the note for one file and for several files, and hint; in the order of notes.
+# "other" (texts, tables, sidecars: not imagery by name) is recorded without a note.
+REASON_TEXTS: dict[Reason, tuple[str, str, str]] = {
     "run": (
-        "folder is a run of foveate and not read", "folders are runs of foveate and not read", "",
+        "folder is a run of foveate and is ignored", "folders are runs of foveate and are ignored",
+        "",
     ),
     "link": (
-        "image is a link to a file that is not there",
-        "images are links to files that are not there",
-        "Fetch them (git annex get, datalad get, dvc pull), or mount the disk that they lead to.",
+        "image is a link to a missing file", "images are links to missing files",
+        "Fetch them (git annex get, datalad get, dvc pull), or mount the disk of the targets.",
     ),
     "pointer": (
-        "image has not been fetched: the file says only where it is kept",
-        "images have not been fetched: the files say only where they are kept",
+        "image has not been fetched: the file is a pointer to the content",
+        "images have not been fetched: the files are pointers to the content",
         "Fetch the content: git lfs pull, or git annex get.",
     ),
     "empty": ("image has zero bytes", "images have zero bytes", "Copy or download them again."),
     "special": (
-        "name of an image is no file, but a pipe, a socket or a device",
-        "names of images are no files, but pipes, sockets or devices", "",
+        "image is not a regular file but a pipe, a socket or a device, and is ignored",
+        "images are not regular files but pipes, sockets or devices, and are ignored", "",
     ),
     "folder": (
         "folder cannot be read: permission denied", "folders cannot be read: permission denied",
-        "Ask for the right to list them (chmod +rx), or give the folders to read.",
+        "Request permission to list them (chmod +rx), or give other folders.",
     ),
-    "hidden": ("image is hidden and not read", "images are hidden and not read", ""),
+    "hidden": ("image is hidden and is ignored", "images are hidden and are ignored", ""),
     "system": (
-        "image lies in a folder that a system or a viewer made for itself and is not read",
-        "images lie in folders that a system or a viewer made for itself and are not read", "",
+        "image is in a folder created by the operating system or a viewer, and is ignored",
+        "images are in folders created by the operating system or a viewer, and are ignored", "",
     ),
     "preview": (
-        "image is by its name a small picture of one beside it and not read",
-        "images are by their names small pictures of others beside them and not read",
-        "Give those that are to be read by a glob: 'DIR/*_thumb.png'.",
+        "image is a preview of another image by name, and is ignored",
+        "images are previews of other images by name, and are ignored",
+        "To read previews, give them by a glob: 'DIR/*_thumb.png'.",
     ),
     "again": (
-        "image is named twice and read once", "images are named twice and read once", "",
+        "image is given twice and is read once", "images are given twice and are read once", "",
     ),
     "format": (
-        "file may be imagery of a format that is not read",
-        "files may be imagery of formats that are not read",
+        "file may be imagery of an unsupported format, and is ignored",
+        "files may be imagery of unsupported formats, and are ignored",
         "Convert them: gdal_translate IN OUT.tif.",
     ),
     "catalogue": (
-        "STAC catalogue is not read, but the images beside it, as plain files",
-        "STAC catalogues are not read, but the images beside them, as plain files",
-        "To have dates, scales and nodata from its items, give the file of the catalogue.",
+        "STAC catalogue is ignored, and the images in its folder are read as plain files",
+        "STAC catalogues are ignored, and the images in their folders are read as plain files",
+        "To use dates, scales and nodata of the items, give the file of the catalogue.",
     ),
     "mask": (
-        "file is by its name a mask and not read as an image",
-        "files are by their names masks and not read as images", "",
+        "file is a mask by name, and is not read as an image",
+        "files are masks by name, and are not read as images", "",
     ),
     "image": (
-        "file is by its name an image and not read as a mask",
-        "files are by their names images and not read as masks", "",
+        "file is an image by name, and is not read as a mask",
+        "files are images by name, and are not read as masks", "",
     ),
 }  # fmt: skip
 _QUIET: frozenset[Reason] = frozenset({"other"})
@@ -83,12 +83,12 @@ class File:
     """A raster file that was found.
 
     Attributes:
-        path: As it was given.
+        path: Path of the file, below the path that was given.
         parts: Folders below the root.
         key: Name of the scene: path below the root without suffix and without folders such as
             "images"; printable text, composed as NFC.
-        wild: What the wildcards stand for, if it was found by a glob.
-        named: Whether the path was given itself, and not a folder or glob that it is found by.
+        wild: Text matched by the wildcards, if the file was found by a glob.
+        named: Whether the path itself was given, not a folder or a glob that contains it.
     """
 
     path: Location
@@ -103,8 +103,8 @@ class LeftOut:
     """A file or folder that is not read.
 
     Attributes:
-        path: As it was found.
-        reason: Why, one of `Reason`.
+        path: The file or folder.
+        reason: Why it is left out, one of `Reason`.
     """
 
     path: Location
@@ -113,12 +113,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found below some paths.
+    """Result of a search for files below some paths.
 
     Attributes:
-        files: What is read, sorted by the path below the root.
-        left_out: What is not, and why.
-        given: The paths that were asked for.
+        files: Files that are read, sorted by the path below the root.
+        left_out: Files and folders that are not read, with the reasons.
+        given: The paths that were searched.
     """
 
     files: tuple[File, ...]
@@ -126,25 +126,25 @@ class Found:
     given: tuple[Location, ...] = ()
 
     def without(self, reason: Reason, files: Iterable[File]) -> Found:
-        """Leave files out for a reason."""
-        out = {id(f) for f in files}
-        kept = tuple(f for f in self.files if id(f) not in out)
-        gone = tuple(LeftOut(f.path, reason) for f in self.files if id(f) in out)
-        return Found(kept, self.left_out + gone, self.given)
+        """Return the result with some files left out for a reason."""
+        dropped = {id(f) for f in files}
+        kept = tuple(f for f in self.files if id(f) not in dropped)
+        left_out = tuple(LeftOut(f.path, reason) for f in self.files if id(f) in dropped)
+        return Found(kept, self.left_out + left_out, self.given)
 
     def why(self, reason: Reason) -> list[Location]:
-        """Return what is left out for a reason."""
-        return [one.path for one in self.left_out if one.reason == reason]
+        """Return the paths that are left out for a reason."""
+        return [entry.path for entry in self.left_out if entry.reason == reason]
 
     def notes(self) -> list[Note]:
-        """Say what is left out, a note for each reason."""
-        found = []
-        for reason, (one, several, hint) in SAID.items():
+        """Return one note per reason on the files that are left out."""
+        notes = []
+        for reason, (singular, plural, hint) in REASON_TEXTS.items():
             paths = [] if reason in _QUIET else self.why(reason)
             if paths:
-                text = f"{len(paths)} {one if len(paths) == 1 else several}"
+                text = f"{len(paths)} {singular if len(paths) == 1 else plural}"
                 first = printable(str(paths[0]))
-                found.append(
+                notes.append(
                     Note(
                         "files",
                         f"{text}, the first is {first!r}"
@@ -154,4 +154,4 @@ class Found:
                         tuple(printable(str(p)) for p in paths),
                     )
                 )
-        return found
+        return notes

@@ -1,4 +1,4 @@
-"""Classes of masks without a classes file: the values that occur, if they can be classes."""
+"""Infer the classes of masks without a classes file from the values that occur."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 48  # without a classes file
 _MANY_VALUES = 4096
-_BLOCK = 1 << 22  # pixels of a mask that are held at a time
-_SHOWN = 8  # values, in messages
-_COMMON = 0.01  # of the pixels: a value of more, and of twice the mean, is one that was drawn
-_NEAR = 8  # such values that are not farther apart are one, which a lossy codec has spread
-_SPREAD = 5  # and no farther than that is any common value from one that was drawn
-_DRAWN = 0.8  # of the pixels have the values that were drawn, or are near them
+_BLOCK = 1 << 22  # pixels of a mask in memory at a time
+_SHOWN = 8  # values listed in messages
+# Original values of a mask that was smoothed or compressed lossily (see `drawn_values`):
+_COMMON = (
+    0.01  # minimum share of pixels of an original value, which must also exceed twice the mean
+)
+_NEAR = 8  # common values that differ by at most this stem from the same original value
+_SPREAD = 5  # maximum difference of any common value from an original value
+_DRAWN = 0.8  # minimum share of pixels at or near original values
 
 
 def infer_legend(masks: Sequence[Source]) -> Legend:
-    """Name the classes of index masks after the values that occur.
+    """Create one class per value of index masks.
 
     Raises:
-        DataError: There are more than `MOST_CLASSES` values, or the masks are RGB: colours cannot
-            be named without a classes file. The message holds one that can be pasted. Or the masks
-            hold measurements instead of classes.
+        DataError: There are more than `MOST_CLASSES` values, the masks are RGB, which requires a
+            classes file, or the masks contain measurements instead of classes. The message contains
+            a classes file that can be pasted.
     """
     times: dict[int, int] = {}
     for mask in masks:
@@ -44,10 +47,10 @@ def infer_legend(masks: Sequence[Source]) -> Legend:
                 times[value] = times.get(value, 0) + count
             if mask.info.bands == 1 and len(times) > _MANY_VALUES:
                 raise DataError(
-                    f"the masks hold more than {_MANY_VALUES} different values, up to {max(times)}",
+                    f"the masks have more than {_MANY_VALUES} different values, up to {max(times)}",
                     "These are measurements, not classes.",
-                    "Give masks of class indices (--masks FOLDER, masks=...), or a classes file of "
-                    'ranges: \'classes: {low: "<100", high: ">=100"}\'.',
+                    "Give masks with class indices (--masks FOLDER, masks=...), or a classes file "
+                    'with ranges: \'classes: {low: "<100", high: ">=100"}\'.',
                 )
         if mask.info.bands == 3:
             raise _colours(times)
@@ -58,13 +61,13 @@ def infer_legend(masks: Sequence[Source]) -> Legend:
 
 
 def drawn_values(times: dict[int, int]) -> list[int]:
-    """Return the values that were drawn, where all others come from smoothing or a lossy codec.
+    """Return the original values of masks that were smoothed or compressed lossily.
 
     Args:
         times: Value -> number of its pixels.
 
     Returns:
-        Two or more values, ascending; none where the values are not of that kind.
+        Two or more values, ascending; empty if the masks do not seem to be of this kind.
     """
     values = np.array(sorted(times))
     counts = np.array([times[v] for v in values.tolist()], np.float64)
@@ -79,7 +82,7 @@ def drawn_values(times: dict[int, int]) -> list[int]:
     if not 2 <= found.size <= _SHOWN:
         return []
     gap = np.abs(values[:, None] - found[None]).min(axis=1)
-    # Where values are classes, common ones lie anywhere.
+    # If values are classes, common values are not concentrated near a few values.
     if (gap[share >= _COMMON] > _SPREAD).any():
         return []
     return found.tolist() if share[gap <= _NEAR].sum() >= _DRAWN else []
@@ -90,29 +93,30 @@ def _is_jpeg(mask: Source) -> bool:
 
 
 def _too_many(times: dict[int, int]) -> DataError:
-    """Say what masks hold that are no class indices, or of too many classes to be named so."""
+    """Return the error for masks with too many values, with a classes file to paste."""
     total = sum(times.values())
     often = sorted(times, key=lambda v: (-times[v], v))[:_SHOWN]
     histogram = ", ".join(f"{v} ({times[v] / total:.1%})" for v in often)
     given = (
-        f"the masks hold {len(times)} different values from {min(times)} to {max(times)} and there "
-        f"is no classes file; most often {histogram}"
+        f"the masks have {len(times)} different values from {min(times)} to {max(times)} and there "
+        f"is no classes file; the most frequent values are {histogram}"
     )
     drawn = drawn_values(times)
     if drawn:
         return DataError(
             given,
-            f"Most pixels are at or near {', '.join(map(str, drawn))}, the others in between: "
-            "masks that were smoothed (anti-aliased, resampled) or saved as JPEG.",
-            _paste(_between(drawn)) + " Better still are masks that were saved without loss.",
+            f"Most pixels are at or near {', '.join(map(str, drawn))}, the others in between: the "
+            "masks were smoothed (anti-aliased, resampled) or saved as JPEG.",
+            _paste(_between(drawn)) + " If possible, use masks with lossless compression instead.",
         )
     listed = ", ".join(f"class{i}: {v}" for i, v in enumerate(often))
     return DataError(
         given,
         f"Without a classes file, up to {MOST_CLASSES} values become classes.",
         _paste(listed)
-        + f" It names the {len(often)} most frequent; add the others, one by one or as ranges "
-        '(crops: "10-19", other: ">=200"). If these are measurements or pictures, give masks.',
+        + f" It contains the {len(often)} most frequent values; add the others, as single values "
+        'or ranges (crops: "10-19", other: ">=200"). If these files are measurements or images, '
+        "give masks instead.",
     )
 
 
@@ -120,22 +124,26 @@ def _colours(times: dict[int, int]) -> DataError:
     often = sorted(times, key=lambda v: -times[v])[:_SHOWN]
     total = sum(times.values())
     lossy = len(times) > MOST_CLASSES
-    if lossy:  # colours of a codec are rare, each by itself
+    if lossy:  # colours introduced by a codec are rare
         often = [v for v in often if times[v] >= _COMMON * total] or often
     listed = ", ".join(f'class{i}: "#{v:06X}"' for i, v in enumerate(often))
     text = f"classes: {{{listed}}}" + (", tolerance: 40" if lossy else "")
     text = f"{{{text}}}" if lossy else text
     return DataError(
         "the masks are RGB and there is no classes file",
-        f"The first one holds {len(times)} colours"
-        + (": it was smoothed or saved as JPEG, and those between are of none." if lossy else "."),
+        f"The first mask has {len(times)} colours"
+        + (
+            ": it was smoothed or saved as JPEG, and intermediate colours belong to no class."
+            if lossy
+            else "."
+        ),
         f"Write a file 'classes.yaml' with '{text}' and give it "
         "(--classes classes.yaml, classes='classes.yaml').",
     )
 
 
 def _between(drawn: list[int]) -> str:
-    """Return classes with limits midway between values."""
+    """Return classes with limits halfway between values."""
     limits = [-(-(a + b) // 2) for a, b in itertools.pairwise(drawn)]
     spans = [f'"<{limits[0]}"']
     spans += [f'"{a}-{b - 1}"' for a, b in itertools.pairwise(limits)]
@@ -151,17 +159,17 @@ def _paste(listed: str) -> str:
 
 
 def read_through(mask: Source) -> None:
-    """Read all of a mask.
+    """Read all pixels of a mask.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The mask cannot be read.
     """
     for _ in _values(mask):
         pass
 
 
 def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the values of a mask and how often each occurs, block of rows by block of rows."""
+    """Yield the values of a mask and their counts for each block of rows."""
     height, width = mask.info.shape
     step = max(1, _BLOCK // width)
     windows = [Window(y, 0, min(step, height - y), width) for y in range(0, height, step)]
@@ -174,7 +182,7 @@ def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
 
 
 def _count(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count values; without sorting where they are few, as classes are."""
+    """Count values, without sorting if the largest value is small, as for classes."""
     if values.size and values.min() >= 0 and values.max() < values.size:
         times = np.bincount(values)
         found = np.flatnonzero(times)

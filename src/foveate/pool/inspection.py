@@ -1,8 +1,8 @@
-"""What a run would read: found and said before there is one, by the very functions that it uses.
+"""Inspection of imagery before a run, by the same functions that a run uses.
 
-`inspect` opens and scans the files as `open_pool` does, and keeps what happens on the way: what is
-left out and why, how files pair, how each image is read, what the classes are, which images show
-one place, the notes, and the error at which a run would stop.
+`inspect` opens and scans the files as `open_pool` does, and records the files that are left out,
+the pairs of files, the properties of each image, the classes, images of the same place, the notes,
+and the error at which a run would fail.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from foveate.pool.stac.search import Search
     from foveate.progress import ProgressFn
 
-SAMPLED = 50  # images whose values are looked at, spread over all of them
-_SIDE = 256  # pixels of the longer side at which they are
-_ONE_PLACE = 0.5  # share of the smaller of two images that both show
+SAMPLED = 50  # maximum number of images whose values are sampled, evenly spaced
+_SIDE = 256  # pixels of the longer side of samples
+_ONE_PLACE = 0.5  # minimum shared area of images of one place, relative to the smaller image
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d{1,5}(?!\d))"
 )
@@ -49,16 +49,17 @@ _DATE = re.compile(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a run would read.
+    """Result of an inspection.
 
     Attributes:
-        images: What was found, and what is left out.
-        masks: The same of masks; None where none were asked for.
-        pairing: Which files belong together; None where that is the error.
-        pool: The pool that a run would begin with; measured unless that is the error.
-        scenes: One record an image: file, mask, size, bands, dtype, rules of validity, values,
-            scaling, place, metres of a pixel, date.
-        error: What a run would stop with, or None.
+        images: The images that were found, and the files that are left out.
+        masks: The same for masks; None if no masks were requested.
+        pairing: The paired files; None if pairing failed.
+        pool: The pool with which a run would start, measured unless measuring failed; None if it
+            cannot be opened.
+        scenes: One record per image: file, mask, size, bands, dtype, rules of validity, values,
+            scaling, place, metres per pixel, date.
+        error: The error at which a run would fail, or None.
     """
 
     images: Found
@@ -69,7 +70,7 @@ class Inspection:
     error: FoveateError | None
 
     def classes(self) -> list[dict[str, Any]] | None:
-        """Return name, values, pixels and share of each class; None without masks."""
+        """Return the name, values, pixel count and share of each class; None without masks."""
         pool = self.pool
         if pool is None or pool.legend is None or pool.counts is None:
             return None
@@ -82,7 +83,7 @@ class Inspection:
         ]
 
     def places(self) -> list[dict[str, Any]]:
-        """Return the images that show one place, with their dates, for each place of several."""
+        """Return groups of images of the same place, with their dates."""
         pool = self.pool
         if pool is None or not pool.georeferenced or len(pool.scenes) < 2:
             return []
@@ -91,7 +92,7 @@ class Inspection:
         return [{"scenes": names, "dates": [dates[n] for n in names]} for names in groups]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, JSON-ready."""
+        """Return the result as JSON-ready values."""
         return {
             "images": _found(self.images),
             "masks": None if self.masks is None else _found(self.masks),
@@ -119,30 +120,30 @@ def inspect(
     search: Search | None = None,
     progress: ProgressFn | None = None,
 ) -> Inspection:
-    """Say what a run would make of imagery, without one.
+    """Inspect imagery as a run would read it.
 
-    Everything is read as `open_pool` reads it, masks and nodata included; values are looked at in
-    small copies of at most 50 images.
+    Files are read as by `open_pool`, including masks and nodata; ranges of values are computed from
+    reduced copies of at most 50 images.
 
     Args:
-        images: As for `open_pool`, and so are the others.
+        images: As for `open_pool`, like the other arguments.
         masks: Masks.
-        mask_suffix: How their names end.
+        mask_suffix: Ending of the names of masks.
         classes: Classes file.
         extra: Further bands.
         stack: Endings of names that are bands of one scene.
         tile: Side of a tile in pixels.
         nodata: Value of missing pixels.
         bands: 1-based bands that are used.
-        min_valid: Smallest valid share of a tile.
-        search: Which items of STAC are meant, and which of their assets.
+        min_valid: Minimum share of valid pixels of a tile.
+        search: Selection of STAC items and of their assets.
         progress: Called with ticks.
 
     Returns:
-        What was found. An error of `open_pool` is part of it.
+        The inspection. It contains the error of `open_pool`, if any.
 
     Raises:
-        DataError: There is nothing at a path.
+        DataError: A path does not exist.
     """
     opened = partial(
         open_pool, images, masks=masks, mask_suffix=mask_suffix, classes=classes, extra=extra,
@@ -161,10 +162,10 @@ def inspect(
             pool = opened()
         except FoveateError as failed:
             error = failed
-            with suppress(FoveateError):  # which is the same, of headers
+            with suppress(FoveateError):  # the same error, if it concerns headers
                 pool = opened(measure=False)
     if error is not None and pairing is None and stac_paths(images) is not None:
-        raise error  # nothing is known of a catalogue that cannot be read
+        raise error  # there is nothing to report on a catalogue that cannot be read
     found = find(images, "image") if pairing is None else pairing.images
     labels = None if masks is None else find(masks, "mask")
     labels = labels if pairing is None else pairing.masks
@@ -209,17 +210,17 @@ def _date(scene: Scene) -> str:
 
 
 def _values(scene: Scene) -> list[list[float]] | None:
-    """Return least and greatest valid value of each band, of a small copy."""
+    """Return minimum and maximum valid value of each band, from a reduced copy."""
     try:
         raster = read_small(scene.source, None, range(1, scene.source.info.bands + 1), _SIDE)
-    except FoveateError:  # which scanning has met, too: it is the error of the inspection
+    except FoveateError:  # scanning raised the same error, which is part of the inspection
         return None
-    seen = raster.data[:, raster.valid]
-    return [[float(b.min()), float(b.max())] for b in seen] if seen.shape[1] else None
+    values = raster.data[:, raster.valid]
+    return [[float(b.min()), float(b.max())] for b in values] if values.shape[1] else None
 
 
 def _files(found: Found) -> list[dict[str, Any]]:
-    """Return a record for each file by itself, where they cannot be opened together."""
+    """Return a record for each file, if the files cannot be opened as a pool."""
     records = []
     for file in found.files:
         name = printable(str(file.path))
@@ -232,7 +233,7 @@ def _files(found: Found) -> list[dict[str, Any]]:
 
 
 def date_of(name: str) -> str:
-    """Return the date in the name of a file, "2018-07-31" or "20180731" as "2018-07-31"; or ""."""
+    """Return the date in a file name, "2018-07-31" or "20180731", as "2018-07-31"; or ""."""
     for part in reversed(re.split(r"[/\\]", name)[-2:]):
         if found := _DATE.search(part):
             return f"{found[1]}-{found[3]}-{found[4]}"
@@ -240,7 +241,7 @@ def date_of(name: str) -> str:
 
 
 def _same_ground(scenes: Sequence[Scene]) -> list[list[str]]:
-    """Return names of scenes that share over half of the smaller one's ground, in groups."""
+    """Return groups of scenes that overlap by more than half of the smaller scene."""
     import shapely
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -251,7 +252,7 @@ def _same_ground(scenes: Sequence[Scene]) -> list[list[str]]:
     outlines = []
     for scene in scenes:
         info = scene.source.info
-        assert info.geobox is not None  # noqa: S101  (asked of georeferenced pools)
+        assert info.geobox is not None  # noqa: S101  (the pool is georeferenced)
         whole = Grid.split(info.shape, 1, 1).tiles(scene.scene_id)
         outlines.append(footprints(whole, info.geobox, place=info.place)[0])
     shapes = np.array(outlines, dtype=object)
@@ -270,11 +271,11 @@ def _same_ground(scenes: Sequence[Scene]) -> list[list[str]]:
 
 
 def _found(found: Found) -> dict[str, Any]:
-    reasons = Counter(one.reason for one in found.left_out)
+    reasons = Counter(entry.reason for entry in found.left_out)
     return {
         "read": len(found.files),
         "left_out": [
-            {"path": printable(str(one.path)), "reason": one.reason} for one in found.left_out
+            {"path": printable(str(entry.path)), "reason": entry.reason} for entry in found.left_out
         ],
         "reasons": dict(sorted(reasons.items())),
     }

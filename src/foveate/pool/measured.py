@@ -1,7 +1,6 @@
-"""What reading the pixels of a scene has told, kept so that no scene is read twice for it.
+"""Cache of the measurements of scenes, so that unchanged scenes are not read again.
 
-A pool that grows, or that had scenes which could not be read, is measured again; the scenes that
-are as they were are taken from here.
+It is used when a pool grows, or is measured again because some scenes could not be read.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of the m tiles of a scene.
+    """Measurements of the m tiles of a scene.
 
     Attributes:
         share: (m,) float32 valid share.
         counts: (m, C) int64 pixels of each class, or None without masks.
-        frame: An undeclared frame of the scene, or None.
+        frame: The undeclared frame of the scene, or None.
     """
 
     share: NDArray[np.float32]
@@ -36,7 +35,7 @@ class Measured:
 
 
 def load_measured(file: Path) -> dict[str, Measured]:
-    """Read what `save_measured` has written: key -> what is known. Nothing if it is not there."""
+    """Read the file of `save_measured`: key -> measurements. Empty if it does not exist."""
     if not file.is_file():
         return {}
     table = read_parquet(file)
@@ -53,21 +52,21 @@ def load_measured(file: Path) -> dict[str, Measured]:
 
 
 def save_measured(file: Path, known: dict[str, Measured]) -> None:
-    """Write what is known of scenes, by keys of everything that it depends on.
+    """Write measurements of scenes; keys are hashes of all inputs of a measurement.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     import pyarrow as pa
 
     rows = [
         {
-            "key": key, "share": one.share,
-            "counts": None if one.counts is None else one.counts.ravel(),
-            "frame": one.frame and one.frame.value,
-            "frame_share": one.frame and one.frame.share,
+            "key": key, "share": scene.share,
+            "counts": None if scene.counts is None else scene.counts.ravel(),
+            "frame": scene.frame and scene.frame.value,
+            "frame_share": scene.frame and scene.frame.share,
         }
-        for key, one in known.items()
+        for key, scene in known.items()
     ]  # fmt: skip
     schema = pa.schema({
         "key": pa.string(), "share": pa.list_(pa.float32()), "counts": pa.list_(pa.int64()),

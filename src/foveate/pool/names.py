@@ -1,4 +1,4 @@
-"""Which image a list means: by its id, else by its last part, with or without suffix."""
+"""Look-up of images by name: by the id, or by its last part, with or without suffix."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """The ids of images, to be found by what a file of the user's calls them.
+    """Ids of images, looked up by the names used in a file of the user.
 
     Args:
-        ids: Scene ids: paths below the folder given, without suffix, composed as NFC.
-        who: What names them, for the message ("the coordinate list").
-        folders: Whether the folders that both sides state must agree. Published coordinate lists
-            name folders that users rename; captions of "airport/1" are not those of "beach/1".
+        ids: Scene ids: paths below the given folder, without suffix, in Unicode normal form NFC.
+        who: Source of the names, for messages ("the coordinate list").
+        folders: Whether folders that are part of both names must match. Published coordinate lists
+            contain folders that users rename; but captions of "airport/1" are not those of
+            "beach/1".
     """
 
     def __init__(self, ids: Iterable[str], who: str, *, folders: bool = False) -> None:
@@ -32,10 +33,10 @@ class Names:
             self._by_last.setdefault(scene_id.rsplit("/", 1)[-1], []).append(scene_id)
 
     def look_up(self, name: str) -> str | None:
-        """Return the id that a name means, or None.
+        """Return the id of a name, or None.
 
         Raises:
-            DataError: It fits several images.
+            DataError: The name matches several images.
         """
         name = readable(name)
         suffix = PurePosixPath(name).suffix
@@ -44,36 +45,36 @@ class Names:
             if form in self._ids:
                 return form
         for form in forms:
-            meant = self._by_last.get(form.rsplit("/", 1)[-1], [])
+            matches = self._by_last.get(form.rsplit("/", 1)[-1], [])
             if self._folders:
-                meant = [i for i in meant if _agree(i, form)]
-            if len(meant) > 1:
+                matches = [i for i in matches if _agree(i, form)]
+            if len(matches) > 1:
                 raise DataError(
-                    f"{self._who} names the image {name!r}, which is {meant[0]!r} or {meant[1]!r}",
-                    "A name without its folder must fit one image.",
-                    "Write the folder too, as in the first of them.",
+                    f"the image {name!r} of {self._who} matches {matches[0]!r} and {matches[1]!r}",
+                    "A name without its folder must match one image.",
+                    f"Add the folder, for example {matches[0]!r}.",
                 )
-            if meant:
-                return meant[0]
+            if matches:
+                return matches[0]
         return None
 
     def find(self, name: str) -> str:
-        """Return the id that a name means.
+        """Return the id of a name.
 
         Raises:
-            DataError: It fits none, or several images.
+            DataError: The name matches no image, or several images.
         """
         found = self.look_up(name)
         if found is None:
             raise DataError(
-                f"{self._who} names the image {name!r}, which is not among the images",
+                f"the image {name!r} of {self._who} is not in the pool",
                 f"Images: {', '.join(sorted(self._ids)[:5])}"
                 f"{' ...' if len(self._ids) > 5 else '.'}",
-                "Give the folder that the list was made for.",
+                "Give the folder of images for which the list was made.",
             )
         return found
 
 
 def _agree(a: str, b: str) -> bool:
-    """Say whether one path is the end of the other."""
+    """Return whether one path is the end of the other."""
     return f"/{a}".endswith(f"/{b}") or f"/{b}".endswith(f"/{a}")

@@ -1,7 +1,7 @@
-"""`Note`: something about imagery that its reader should know and that is no reason to stop.
+"""`Note`: a warning about imagery.
 
-Opening and scanning a pool collect notes. They are printed as warnings, kept with the run,
-shown in its report, and listed by ``foveate inspect``.
+Notes are collected when a pool is opened and scanned. They are printed as warnings, stored with the
+run, shown in its report, and listed by ``foveate inspect``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ class Note:
     """One warning about imagery.
 
     Attributes:
-        topic: What it is about: which files are read, how they pair, which pixels are valid,
-            what stored values mean, where a raster lies, or what the classes are.
-        text: What was found, with its numbers and the first name: one sentence without the
-            full stop.
+        topic: "files" (files that are read), "pairing", "validity" (valid pixels), "values"
+            (meaning of stored values), "place" (georeference) or "classes".
+        text: The observation, with numbers and the first name: one sentence without the full stop.
         hint: What to type or do, or "".
-        items: Names of the files or scenes that it is about, for lists; may be empty.
+        items: Names of the files or scenes concerned, for lists; may be empty.
     """
 
     topic: Topic
@@ -47,7 +46,7 @@ class Note:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the note that `to_dict` was made of."""
+        """Create a note from the result of `to_dict`."""
         return cls(content["topic"], content["text"], content["hint"], tuple(content["items"]))
 
 

@@ -1,7 +1,7 @@
-"""Which outlines share ground: the rule of near-duplicates for a pool without imagery.
+"""Overlaps of outlines: the rule of near-duplicates for a pool without imagery.
 
-The share is that of the area in degrees; for what lies side by side it is that on the ground.
-Points have no ground.
+Shares are ratios of areas in square degrees; for neighbouring outlines they equal ratios of areas
+on the ground. Points have no area.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_BLOCK = 16_384  # outlines whose neighbours are held at a time
+_BLOCK = 16_384  # outlines whose neighbours are in memory at a time
 
 
 def outline_overlaps(outlines: pa.Array, share: float) -> Constraint:
-    """Find the outlines of which another one covers more than a share.
+    """Find the outlines of which more than a share is covered by another outline.
 
     Args:
         outlines: (n,) WKB in longitude and latitude.
-        share: Of the area of an outline, 0 to 1.
+        share: Share of the area of an outline, 0 to 1.
     """
     import shapely
 
@@ -40,7 +40,7 @@ def outline_overlaps(outlines: pa.Array, share: float) -> Constraint:
     for start in range(0, n, _BLOCK):
         tile, pick = tree.query(shapes[start : start + _BLOCK])
         tile = tile + start
-        # What the boxes do not share the outlines do not.
+        # The overlap of bounding boxes is an upper bound of the overlap of outlines.
         keep = (pick != tile) & (_common(bounds, tile, pick) > share * area[tile])
         tile, pick = tile[keep], pick[keep]
         common = shapely.area(shapely.intersection(shapes[tile], shapes[pick]))
@@ -53,7 +53,7 @@ def outline_overlaps(outlines: pa.Array, share: float) -> Constraint:
 def _common(
     bounds: NDArray[np.float64], tile: NDArray[np.int64], pick: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the area that the boxes around outlines have in common."""
+    """Return the common area of the bounding boxes of outlines."""
     one, other = bounds[tile], bounds[pick]
     sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
     return np.prod(np.maximum(sides, 0), axis=1)

@@ -1,8 +1,8 @@
-"""Outlines that a table brings: from the ways in which files store geometry to one.
+"""Outlines in tables: geometry columns are converted to WKB in longitude and latitude.
 
-Read are WKB and WKT, as GeoParquet and others have them, and the nested lists of coordinates of
-GeoArrow (points, polygons, multipolygons). All become WKB in longitude and latitude, WGS84. The
-CRS is that of GeoParquet's metadata: where the metadata names none, longitude and latitude.
+WKB and WKT, as in GeoParquet, and the nested lists of coordinates of GeoArrow (points, polygons,
+multipolygons) are read, and converted to WKB in longitude and latitude, WGS84. The CRS is read from
+the metadata of GeoParquet; without a CRS, coordinates are longitude and latitude.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _BLOCK = 65_536
 _AREAS = (3, 6)  # codes of polygons and multipolygons in WKB
-_DIMENSIONS = 1000  # WKB adds it, or flags, to a code for each further dimension
+_DIMENSIONS = 1000  # added by WKB to a code for each further dimension; or flags are set
 
 
 def geometry_column(schema: pa.Schema) -> str:
-    """Return the column of the outlines: the primary one of GeoParquet, or "geometry"; else ""."""
+    """Return the column of outlines: the primary column of GeoParquet, or "geometry"; or ""."""
     named = str(_geo(schema).get("primary_column", "geometry"))
     return named if named in schema.names else ""
 
@@ -45,11 +45,11 @@ def read_outlines(
         name: Name of the column.
 
     Returns:
-        (n,) WKB in longitude and latitude, or None and why there is none: a row has no shape,
-        or the numbers are no longitudes and latitudes.
+        (n,) WKB in longitude and latitude, and ""; or None and the reason: a row has no shape,
+        or coordinates are not longitudes and latitudes.
 
     Raises:
-        DataError: What is stored is no geometry.
+        DataError: The column does not contain geometry.
     """
     import pyarrow as pa
     import shapely
@@ -58,7 +58,7 @@ def read_outlines(
         return None, f"{column.null_count} of {len(column)} rows have no geometry"
     crs = _geo(schema).get("columns", {}).get(name, {}).get("crs", "")
     if crs is None:
-        return None, "the file says that the CRS of its geometry is not known"
+        return None, "the CRS of the geometry is declared as unknown"
     move = transformer(json.dumps(crs), WGS84) if crs else None
     parts = []
     for start in range(0, len(column), _BLOCK):
@@ -69,9 +69,9 @@ def read_outlines(
                 shapes, lambda xy: np.stack(move.transform(xy[:, 0], xy[:, 1]), axis=1)
             )
         west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
-        # Some products go on beyond 180 degrees; NaN of an empty shape fails the comparison.
+        # Longitudes of some products exceed 180; NaN of empty shapes fails the comparison.
         if not ((west >= -360) & (east <= 360) & (south >= -90) & (north <= 90)).all():
-            return None, "its geometry is not in longitude and latitude, and names no CRS"
+            return None, "the geometry is not in longitude and latitude, and has no CRS"
         parts.append(pa.array(shapely.to_wkb(cut(shapely.force_2d(shapes))), pa.binary()))
     return pa.concat_arrays(parts) if parts else pa.array([], pa.binary()), ""
 
@@ -82,23 +82,24 @@ def read_shapes(table: pa.Table, path: str | Path, use: str) -> tuple[str, NDArr
     Args:
         table: Its columns.
         path: The file, for messages.
-        use: What the polygons are for, as a sentence.
+        use: Requirement on the polygons, as a sentence for messages.
 
     Returns:
         Name of the column of geometry, and its (n,) shapes in longitude and latitude.
 
     Raises:
-        DataError: There is no such column, or no longitudes and latitudes come of it.
+        DataError: There is no column of geometry, or it cannot be converted to longitudes and
+            latitudes.
     """
     name = geometry_column(table.schema)
     outlines, why = (
         read_outlines(table[name], table.schema, name)
         if name
-        else (None, "it has no column of geometry")
+        else (None, "the file has no geometry column")
     )
     if outlines is None:
         raise DataError(
-            f"the polygons {printable(str(path))!r}: {why}", use,
+            f"cannot read polygons from {printable(str(path))!r}: {why}", use,
             "Write GeoParquet: geopandas.GeoDataFrame.to_parquet.",
         )  # fmt: skip
     return name, shapes_of(outlines)
@@ -121,7 +122,7 @@ def to_outlines(shapes: ArrayLike) -> pa.Array:
 
 
 def have_areas(outlines: pa.Array) -> bool:
-    """Say whether all outlines are polygons or multipolygons; from the heads of the WKB."""
+    """Return whether all outlines are polygons or multipolygons, from the headers of the WKB."""
     import pyarrow.compute as pc
 
     heads = pc.call_function("binary_slice", [outlines], pc.SliceOptions(0, 5))
@@ -131,7 +132,7 @@ def have_areas(outlines: pa.Array) -> bool:
 
 
 def _geo(schema: pa.Schema) -> dict[str, Any]:
-    """Return GeoParquet's metadata; empty where there is none."""
+    """Return the metadata of GeoParquet, or an empty dictionary."""
     try:
         found = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
     except ValueError:
@@ -143,7 +144,7 @@ def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
     import pyarrow.types as kinds
     import shapely
 
-    if hasattr(block, "storage"):  # an extension type: its values are stored as one of the others
+    if hasattr(block, "storage"):  # an extension type
         block = block.storage
     kind = block.type
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)
@@ -157,15 +158,15 @@ def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
             found = [_nested(value) for value in block.to_pylist()]
     except (shapely.errors.ShapelyError, TypeError, ValueError, KeyError, IndexError) as error:
         raise DataError(
-            f"the column {name!r} of type {kind} is no geometry: {error}",
-            "Read are WKB, WKT, and nested coordinates of points, polygons and multipolygons.",
-            "Write it as GeoParquet: geopandas, GDAL (ogr2ogr OUT.parquet IN).",
+            f"the column {name!r} of type {kind} is not a geometry: {error}",
+            "A geometry is WKB, WKT, or nested coordinates of points, polygons or multipolygons.",
+            "Convert it to GeoParquet: geopandas, GDAL (ogr2ogr OUT.parquet IN).",
         ) from error
     return np.fromiter(found, dtype=object, count=len(block))
 
 
 def _nested(value: Any) -> Any:
-    """Return a shape from coordinates: a point, rings of points, or polygons of rings."""
+    """Return a shape from coordinates: a point, a list of rings, or a list of polygons."""
     import shapely
 
     if _is_point(value):
@@ -176,7 +177,7 @@ def _nested(value: Any) -> Any:
 
 
 def _rings(rings: list[Any]) -> tuple[list[tuple[float, float]], list[list[tuple[float, float]]]]:
-    shell, *holes = ([_point(at) for at in ring] for ring in rings)
+    shell, *holes = ([_point(value) for value in ring] for ring in rings)
     return shell, holes
 
 

@@ -1,14 +1,14 @@
-"""Which tiles of a pool share ground: the constraint that puts near-duplicates back.
+"""Overlaps of tiles of a pool: the constraint on near-duplicates.
 
-A tile is a near-duplicate of another one when that one covers more than a share of its own pixels.
-The share is measured in the tile's own pixels: windows of one scene are compared exactly; tiles
-of other scenes are brought into the tile's pixels by their georeference, through the corners. What
-lies beyond the edge of a raster is no ground. Scenes without a CRS share ground with none; scenes
-in a CRS that has no longitudes and latitudes (an engineering one) with those in the same CRS.
+A tile is a near-duplicate of another tile that covers more than a given share of its pixels.
+The share is measured in the pixels of the tile: windows of one scene are compared exactly; corners
+of tiles of other scenes are transformed to the pixels of the tile by their georeference. Pixels
+beyond the edge of a raster do not count. Scenes without a CRS overlap with no other scene; scenes
+in an engineering CRS, which has no longitudes and latitudes, only with scenes in the same CRS.
 
-Candidates come from a tree of the tiles' centres. More than half of a rectangle lies in a convex
-shape only if its centre does, so for shares of at least a half it is enough to look for the
-centres inside a tile's circumcircle.
+Candidates are found by a k-d tree of the centres of tiles. More than half of a rectangle lies in a
+convex shape only if its centre does, so for shares of at least 0.5 only centres inside the
+circumcircle of a tile are candidates.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
 
-_ROUNDING = 1e-6  # of a tile's pixels: less is not known of tiles on different grids
-_REACH = 1.1  # times the circumcircle: edges bend on the way from one projection to another
-_BLOCK = 4096  # tiles whose neighbours are held at a time
-_POINTS = 65536  # tiles whose outlines are
+_ROUNDING = 1e-6  # tolerance of shares, for tiles on different grids
+_REACH = 1.1  # factor of the circumcircle, because edges bend between projections
+_BLOCK = 4096  # tiles whose neighbours are in memory at a time
+_POINTS = 65536  # tiles whose outlines are in memory at a time
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -46,11 +46,13 @@ def overlaps(pool: Pool, max_overlap: float) -> Constraint:
 
     Args:
         pool: The pool.
-        max_overlap: Share of a tile's pixels, 0 to 1, that another tile may cover; 1 for any.
+        max_overlap: Maximum share of the pixels of a tile, 0 to 1, that another tile may cover; 1
+            for no limit.
 
     Returns:
-        A pick forbids the tiles of which it covers more than that. Memory grows with the number
-        of pairs; tiles of one window on one grid (dates of a place) count once.
+        The constraint: a pick excludes the tiles of which it covers a larger share. Memory grows
+        with the number of pairs; tiles with the same window on the same grid (dates of a place)
+        count once.
 
     Raises:
         ParameterError: `max_overlap` is not between 0 and 1.
@@ -58,7 +60,7 @@ def overlaps(pool: Pool, max_overlap: float) -> Constraint:
     if not 0 <= max_overlap <= 1:
         raise ParameterError(
             f"max_overlap={max_overlap}",
-            "A share of a tile from 0 (no common pixel) to 1 (any overlap).",
+            "It must be a share of a tile from 0 (no common pixel) to 1 (no limit).",
             "max_overlap=0.5",
         )
     n = len(pool)
@@ -77,14 +79,14 @@ def overlaps(pool: Pool, max_overlap: float) -> Constraint:
 
 @dataclass(frozen=True)
 class _Ground:
-    """The different windows of a pool, m of them, on their grids.
+    """The m distinct windows of a pool, on g grids.
 
     Attributes:
         group: (n,) int64 window of each tile.
-        box: (m, 4) float64 ``left, top, right, bottom`` in pixels, inside the raster.
-        grid: (m,) int64 grid of each window; different grids may have one CRS.
-        crs: (g,) int64 CRS of each grid, -1 for a scene without.
-        affine: (g, 2, 3) float64 from pixels to coordinates.
+        box: (m, 4) float64 ``left, top, right, bottom`` in pixels, clipped to the raster.
+        grid: (m,) int64 grid of each window; several grids may have the same CRS.
+        crs: (g,) int64 CRS of each grid, -1 for a scene without CRS.
+        affine: (g, 2, 3) float64 transform from pixels to coordinates.
         systems: The CRSs.
     """
 
@@ -97,7 +99,7 @@ class _Ground:
 
     @classmethod
     def of(cls, pool: Pool) -> Self:
-        assert pool.tiles is not None  # noqa: S101  (the caller has looked)
+        assert pool.tiles is not None  # noqa: S101  (checked by the caller)
         tiles, systems, grids = pool.tiles, dict[Any, int](), dict[Any, int]()
         grid = np.zeros(len(pool), np.int64)
         height, width = np.full((2, len(pool)), np.iinfo(np.int64).max)
@@ -121,10 +123,10 @@ class _Ground:
         )  # fmt: skip
 
     def neighbours(self, *, whole: bool) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield pairs of windows, a pick and a tile, that may have ground in common.
+        """Yield pairs of windows, a pick and a tile, that may overlap.
 
         Args:
-            whole: All of them; else only tiles whose centre the pick may cover.
+            whole: Whether to yield all pairs; otherwise only tiles whose centre the pick may cover.
         """
         m = len(self.box)
         centre, radius = np.zeros((m, 3)), np.zeros(m)
@@ -138,7 +140,7 @@ class _Ground:
             points = np.where(known[:, None, None], earth, flat)
             centre[rows] = points[:, 0]
             radius[rows] = np.linalg.norm(points - points[:, :1], axis=2).max(axis=1) * _REACH
-        # Coordinates in different CRSs, and pixels of different scenes, have nothing in common.
+        # Separate windows in different CRSs, and in scenes without CRS, along the third axis.
         centre[~on_earth, 2] = 8 * radius.max(initial=0.0) * self._crs[~on_earth]
         for chosen in (on_earth, ~on_earth):
             rows = np.flatnonzero(chosen)
@@ -146,7 +148,7 @@ class _Ground:
                 yield rows[pick], rows[tile]
 
     def covered(self, tile: NDArray[np.int64], pick: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the share of each tile's pixels that the pick covers, (e,); 0 if unknown."""
+        """Return the share of the pixels of each tile covered by the pick, (e,); 0 if unknown."""
         share = np.zeros(tile.size)
         upright, sides = self._sides
         plain = upright[tile] & upright[pick] & (self._crs[tile] == self._crs[pick])
@@ -158,7 +160,7 @@ class _Ground:
             other[:, ::2] -= (turn * np.rint(away / np.where(turn, turn, np.inf)))[:, None]
         common = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
         area = np.prod(np.maximum(one[:, 2:] - one[:, :2], 0), axis=1)
-        area[area == 0] = np.inf  # a window beyond the raster
+        area[area == 0] = np.inf  # the window is outside the raster
         share[rows] = np.prod(np.maximum(common, 0), axis=1) / area
         rows = np.flatnonzero(~plain)
         if rows.size:
@@ -168,7 +170,7 @@ class _Ground:
     def _covered_askew(
         self, tile: NDArray[np.int64], pick: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """As `covered`, of windows that are not all upright in one CRS."""
+        """Return the same as `covered` for windows that are rotated or in different CRSs."""
         import shapely
 
         corners = self._pixels_of(tile, pick)
@@ -183,25 +185,25 @@ class _Ground:
 
     @cached_property
     def _crs(self) -> NDArray[np.int64]:
-        """(m,) CRS of each window; one of its own for each scene without."""
+        """(m,) CRS of each window; a separate number for each scene without CRS."""
         own = self.crs[self.grid]
         return np.where(own >= 0, own, len(self.systems) + self.grid)
 
     @cached_property
     def _turn(self) -> NDArray[np.float64]:
-        """(m,) a turn of the globe in the CRS of each window; 0 where x is no longitude."""
+        """(m,) 360 degrees in the unit of the CRS of each window; 0 if x is not a longitude."""
         turns = np.array([*map(_period, self.systems), 0.0])
         return turns[self.crs[self.grid]]
 
     @cached_property
     def _sides(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Where grids are not rotated, (m,), and least and largest x and y there, (m, 4)."""
+        """Whether grids are not rotated, (m,), and minimum and maximum x and y, (m, 4)."""
         upright = (self.affine[:, 0, 1] == 0) & (self.affine[:, 1, 0] == 0)
         ends = self._world(self.box.reshape(-1, 2, 2), self.grid)
         return upright[self.grid], np.concatenate([ends.min(axis=1), ends.max(axis=1)], axis=1)
 
     def _outline(self, windows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (e, 9, 2) centre, corners in turn, and middles of the edges, in pixels."""
+        """Return (e, 9, 2) centre, corners, and midpoints of edges, in pixels."""
         left, top, right, bottom = self.box[windows].T
         middle, centre = (left + right) / 2, (top + bottom) / 2
         x = [middle, left, right, right, left, middle, right, middle, left]
@@ -209,12 +211,12 @@ class _Ground:
         return np.stack([np.stack(x, axis=1), np.stack(y, axis=1)], axis=2)
 
     def _world(self, points: NDArray[np.float64], grid: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (e, k, 2) points from pixels in the coordinates of their grids."""
+        """Transform (e, k, 2) points from pixels to coordinates of their grids."""
         a = self.affine[grid]
         return np.einsum("eij,ekj->eki", a[:, :, :2], points) + a[:, None, :, 2]
 
     def _pixels_of(self, tile: NDArray[np.int64], pick: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the corners of picks, (e, 4, 2), in the pixels of tiles."""
+        """Return the corners of picks, (e, 4, 2), in pixels of the tiles."""
         world = self._world(self._outline(pick)[:, :5], self.grid[pick])
         source, target = self.crs[self.grid[pick]], self.crs[self.grid[tile]]
         for a, b in np.unique(np.stack([source, target]), axis=1).T.tolist():
@@ -236,9 +238,10 @@ class _Ground:
         return np.linalg.inv(self.affine[:, :, :2])
 
     def _on_earth(self, points: NDArray[np.float64], crs: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return points, (e, k, 3), on a sphere of radius 1; NaN for what is not compared.
+        """Return points, (e, k, 3), on the unit sphere; NaN for points compared in the plane.
 
-        One projected CRS needs no globe. Longitudes do: 190 degrees is -170 degrees.
+        Points are compared in the plane if all are in one projected CRS. Longitudes require the
+        sphere, because 190 degrees equals -170 degrees.
         """
         found = np.full((*points.shape[:2], 3), np.nan)
         if len(self.systems) == 1 and not _period(self.systems[0]):
@@ -258,7 +261,7 @@ class _Ground:
 
 
 def _grid_key(geobox: GeoBox | None, scene: str, systems: dict[Any, int]) -> tuple[Any, ...]:
-    """Return CRS number, affine and what else tells a grid apart; enter the CRS."""
+    """Return the key of a grid: number of its CRS, affine and scene; register the CRS."""
     affine = _IDENTITY if geobox is None else tuple(geobox.affine)[:6]
     flat = affine[0] * affine[4] == affine[1] * affine[3]
     if geobox is None or geobox.crs is None or flat or not all(map(math.isfinite, affine)):
@@ -268,7 +271,7 @@ def _grid_key(geobox: GeoBox | None, scene: str, systems: dict[Any, int]) -> tup
 
 
 def _distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the row of each distinct tuple, (m,), and which one each row is, (n,)."""
+    """Return the first row of each distinct tuple, (m,), and the tuple of each row, (n,)."""
     order = np.lexsort(columns)
     new = np.zeros(order.size, bool)
     new[:1] = True
@@ -285,15 +288,16 @@ def _near(
     """Yield pairs, a pick and a tile, that may overlap.
 
     Args:
-        centre: (m, 3).
-        radius: (m,) of a sphere around the centre that holds the tile.
-        whole: Whether to look for any overlap; else for tiles whose centre is in the pick's sphere.
+        centre: (m, 3) centres of tiles.
+        radius: (m,) radius of a sphere around the centre that contains the tile.
+        whole: Whether to find any overlap; otherwise only tiles whose centre is in the sphere of
+            the pick.
     """
     from scipy.spatial import KDTree
 
-    size = np.frexp(radius)[1]  # one large tile must not widen the search around all small ones
-    for own in np.unique(size).tolist():
-        picks = np.flatnonzero(size == own)
+    size = np.frexp(radius)[1]  # a large tile must not widen the search around small tiles
+    for pick_size in np.unique(size).tolist():
+        picks = np.flatnonzero(size == pick_size)
         for other in np.unique(size).tolist() if whole else [None]:
             tiles = np.arange(size.size) if other is None else np.flatnonzero(size == other)
             beyond = 0.0 if other is None else float(radius[tiles].max())
@@ -313,13 +317,13 @@ def _near(
 def _turned(
     points: NDArray[np.float64], centre: NDArray[np.float64], period: float, *, split: bool
 ) -> NDArray[np.float64]:
-    """Return points, (e, k, 2) with their centre first, on the turn of the globe of `centre`.
+    """Shift longitudes of points, (e, k, 2), by full turns to those nearest to `centre`.
 
     Args:
-        points: Longitudes and latitudes.
+        points: Longitudes and latitudes; the first point is the centre.
         centre: (e, 1) longitudes.
-        period: A turn.
-        split: Whether 180 degrees may run between a centre and its corners.
+        period: 360 degrees in the unit of the longitudes.
+        split: Whether 180 degrees may lie between a centre and its corners.
     """
     found = points.copy()
     with np.errstate(invalid="ignore"):
@@ -333,7 +337,7 @@ def _turned(
 def _transformed(
     source: CRS, target: CRS | str, points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return points, (e, k, 2), in another CRS; NaN or infinity where they have no place there."""
+    """Transform points, (e, k, 2), to another CRS; NaN or infinity if this is impossible."""
     from pyproj.exceptions import ProjError
 
     try:
@@ -353,7 +357,7 @@ def _transformer(source: CRS, target: CRS | str) -> Transformer:
 
 @lru_cache(maxsize=256)
 def _period(crs: CRS) -> float:
-    """Return a turn of the globe in the unit of a geographic CRS, 0 for any other."""
+    """Return 360 degrees in the unit of a geographic CRS, 0 for other CRSs."""
     if not crs.proj.is_geographic:
         return 0.0
     return 2 * np.pi / crs.proj.axis_info[0].unit_conversion_factor

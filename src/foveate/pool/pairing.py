@@ -1,4 +1,4 @@
-"""Which mask, and which further bands, belong to which image."""
+"""Pair images with their masks and further bands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Row:
         paths: The image, or the files of its bands.
         mask: Its mask, or None.
         extra: Its further bands.
-        item: What STAC says of it, instead of `paths`; None without.
+        item: Its STAC item, which replaces `paths`; or None.
     """
 
     key: str
@@ -48,14 +48,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Which files are read, which are left out, and which belong together; none was opened.
+    """Paired files, and files that are left out; no file is opened.
 
     Attributes:
         rows: The scenes, sorted by name.
-        images: The images that were found, and what is left out.
-        masks: The same of masks; None where none were asked for.
-        extra: The same of further bands.
-        notes: What the reader should know.
+        images: The images that were found, and the files that are left out.
+        masks: The same for masks; None if no masks were requested.
+        extra: The same for further bands.
+        notes: Notes on the files.
     """
 
     rows: tuple[Row, ...]
@@ -77,24 +77,24 @@ def pair_files(
     """Find images, masks and further bands, and pair them by name.
 
     Args:
-        images: Folders, files or globs; or what is STAC.
-        masks: The same; None for images alone.
+        images: Folders, files or globs; or STAC.
+        masks: The same; None for images without masks.
         extra: The same, for each further band.
         stack: Endings of names that are bands of one scene.
-        mask_suffix: How names of masks end, before the suffix of the file: "_truth".
-        search: Which items of STAC are meant, and which of their assets.
+        mask_suffix: Ending of the names of masks before the file suffix: "_truth".
+        search: Selection of STAC items and of their assets.
 
     Raises:
-        DataError: A path does not exist, nothing is found, names do not say what is a mask, or
-            an image has no partner, several, or is its own.
-        ParameterError: A path is empty, there is a `mask_suffix` and no masks, or a search without
+        DataError: A path does not exist, no files are found, names do not distinguish images from
+            masks, or an image has no partner or several, or is the same file as its partner.
+        ParameterError: A path is empty, `mask_suffix` is given without masks, or `search` without
             STAC.
     """
     if mask_suffix and masks is None:
         raise ParameterError(
-            f"mask_suffix={mask_suffix!r} and no masks",
-            "It tells masks from images.",
-            "Give the folder that holds both: --masks DIR, masks=DIR.",
+            f"mask_suffix={mask_suffix!r} is given without masks",
+            "It distinguishes masks from images.",
+            "Give the folder of the masks: --masks DIR, masks=DIR.",
         )
     found = _found_items(images, stack, search)
     labels = None
@@ -110,25 +110,25 @@ def pair_files(
             notes = pictures.notes()
         else:
             pictures, labels = find_both(images, masks, mask_suffix)
-            # What is read as the other is not left out, and what is said twice was said.
+            # Files read in the other role are not left out; identical notes are reported once.
             notes = _unused(pictures.notes(), labels)
             notes += [n for n in _unused(labels.notes(), pictures) if n not in notes]
         notes += content_notes(pictures.files)
-        scenes, told = _stack(pictures.files, stack)
-        notes += told
+        scenes, stack_notes = _stack(pictures.files, stack)
+        notes += stack_notes
     by_name = {item.name: item for item in items}
     heads = [file for file, _ in scenes]
     others, tables = [], []
     for paths in extra:
         found = need_files(find(paths, "extra"), "extra")
-        table, told = partners(heads, found.files, "further band")
-        notes += [*(n for n in found.notes() if n not in notes), *told]
+        table, pair_notes = partners(heads, found.files, "further band")
+        notes += [*(n for n in found.notes() if n not in notes), *pair_notes]
         others.append(found)
         tables.append(table)
     mask_of: dict[str, Location] = {}
     if labels is not None:
-        mask_of, told = partners(heads, labels.files, "mask", suffix=mask_suffix)
-        notes += told
+        mask_of, pair_notes = partners(heads, labels.files, "mask", suffix=mask_suffix)
+        notes += pair_notes
     rows = [
         Row(f.key, tuple(paths), mask_of.get(f.key), tuple(table[f.key] for table in tables),
             by_name.get(f.key))
@@ -140,10 +140,10 @@ def pair_files(
 def _found_items(
     images: Paths, stack: Sequence[str], search: Search | None
 ) -> tuple[list[ItemScene], list[Note]] | None:
-    """Return what items of STAC say of scenes; None where the images are of another kind.
+    """Return the scenes of STAC items and notes; None if the images are not STAC.
 
     Raises:
-        ParameterError: A search without STAC, or a stack with it.
+        ParameterError: A search is given without STAC, or a stack with STAC.
     """
     given = [images] if isinstance(images, str | Path) else list(images)
     paths = stac_paths([str(path) for path in given])
@@ -151,30 +151,30 @@ def _found_items(
     if paths is None:
         if stated:
             raise ParameterError(
-                f"{stated[0]} for images that are no STAC",
-                "It says which items and assets of a catalogue are read.",
-                "Leave it out, or give a catalogue: catalog.json, items.parquet, "
+                f"{stated[0]} is given for images that are not STAC",
+                "It selects items and assets of a STAC catalogue.",
+                "Remove it, or give a catalogue: catalog.json, items.parquet, "
                 "https://HOST/collections/NAME.",
             )
         return None
     if stack:
         raise ParameterError(
-            f"stack={','.join(stack)} for a STAC catalogue",
-            "It joins files by the ends of their names; items have assets.",
-            f"Name them: --assets {','.join(stack)}",
+            f"stack={','.join(stack)} is given for a STAC catalogue",
+            "It stacks files by the endings of their names; items have assets.",
+            f"Use --assets {','.join(stack)}",
         )
     return item_scenes(paths, search or Search())
 
 
 def _as_files(items: Sequence[ItemScene], images: Paths) -> Found:
-    """Return items as files that were found, for the pairing by name."""
+    """Return items as files, for pairing by name."""
     given = [images] if isinstance(images, str | Path) else list(images)
     files = [File(locate(item.bands[0][1].href), (), item.name) for item in items]
     return Found(tuple(files), given=tuple(locate(str(path)) for path in given))
 
 
 def _unused(notes: list[Note], other: Found) -> list[Note]:
-    """Return the notes that speak of more than files which are read as something else."""
+    """Remove notes on files that are all read in the other role."""
     used = {printable(str(f.path)) for f in other.files}
     return [n for n in notes if not used.issuperset(n.items)]
 
@@ -182,26 +182,26 @@ def _unused(notes: list[Note], other: Found) -> list[Note]:
 def partners(
     images: Sequence[File], others: Sequence[File], what: str, *, suffix: str = ""
 ) -> tuple[dict[str, Location], list[Note]]:
-    """Return scene -> partner: by what wildcards stand for, else by names.
+    """Return scene -> partner, paired by the text matched by wildcards, otherwise by name.
 
     Args:
         images: Images with unique keys.
-        others: What to pair them with.
-        what: What that is: "mask", "further band".
-        suffix: How the names of the others end.
+        others: Files to pair them with.
+        what: Role of these files: "mask", "further band".
+        suffix: Ending of the names of these files.
 
     Returns:
-        The partner of each image, and a note where partners are left over.
+        The partner of each image, and a note if some files have no image.
 
     Raises:
-        DataError: Two images have one name, an image has no partner or several, a partner fits
-            several images, or a file would be its own.
+        DataError: Two images have the same name, an image has no partner or several, a partner
+            matches several images, or is the same file as its image.
     """
     index(images, "images")
     index(others, f"{what}s")
     found: dict[str, File] = {}
     if len(images) == len(others) == 1 and images[0].named and others[0].named:
-        found[images[0].key] = others[0]  # nothing else can be meant
+        found[images[0].key] = others[0]  # unambiguous, whatever the names are
     else:
         wild = all(f.wild is not None for f in (*images, *others))
         for group, candidates in _groups(images, others, suffix, wild=wild):
@@ -213,28 +213,28 @@ def partners(
         raise DataError(
             f"{len(missing)} of {len(images)} images have no {what}, the first is "
             f"{missing[0].key!r}",
-            f"Images: {_keys(missing)}. There are {len(others)} {what}s to pair with"
-            + (f", of which {unused[0].key!r} fits no image: {_keys(unused)}." if unused else "."),
-            "An image and its partner have the same path below the folder given, apart from the "
-            "suffix and from words such as image, mask and label. "
+            f"Images: {_keys(missing)}. There are {len(others)} {what}s"
+            + (f", of which {len(unused)} match no image: {_keys(unused)}." if unused else "."),
+            "An image and its partner must have the same path below the given folder, apart from "
+            "the suffix and from words such as image, mask and label. "
             + (
-                "Say how the masks end (--mask-suffix _truth, mask_suffix='_truth'), or give globs "
-                "whose wildcards stand for the same text: 'DIR/*_a.tif' --masks 'DIR/*_b.tif'."
+                "Give the ending of the masks (--mask-suffix _truth, mask_suffix='_truth'), or "
+                "globs whose wildcards match the same text: 'DIR/*_a.tif' --masks 'DIR/*_b.tif'."
                 if what == "mask"
-                else "Give globs whose wildcards stand for the same text: 'DIR/*_a.tif'."
+                else "Give globs whose wildcards match the same text: 'DIR/*_a.tif'."
             ),
         )
     for image in images:
         if _same_file(found[image.key].path, image.path):
             raise DataError(
-                f"the image {image.key!r} would be its own {what}: "
-                f"{printable(str(found[image.key].path))!r} is the same file",
-                f"An image and its {what} are two files.",
+                f"the image {image.key!r} and its {what} are the same file: "
+                f"{printable(str(found[image.key].path))!r}",
+                f"An image and its {what} must be two files.",
                 "Check the folders: one may be a link to the other.",
             )
     notes = []
     if unused:
-        text = f"{len(unused)} of {len(others)} {what}s fit no image and are not used"
+        text = f"{len(unused)} of {len(others)} {what}s match no image and are not used"
         names = tuple(f.key for f in unused)
         notes = [Note("pairing", f"{text}, the first is {names[0]!r}", items=names)]
     return {key: file.path for key, file in found.items()}, notes
@@ -247,33 +247,33 @@ def _same_file(first: Location, other: Location) -> bool:
 
 
 def need_partners(keys: Sequence[str], table: Mapping[str, object], what: str) -> list[Note]:
-    """Check that every image has a partner of its very name.
+    """Check that every image has a partner of the same name.
 
     Returns:
-        A note where partners are left over.
+        A note if some partners have no image.
 
     Raises:
-        DataError: One has none.
+        DataError: An image has no partner.
     """
     missing = sorted(set(keys) - set(table))
     unused = sorted(set(table) - set(keys))
     if missing:
         raise DataError(
             f"{len(missing)} of {len(keys)} images have no {what}, the first is {missing[0]!r}",
-            f"There are {len(table)} files to pair with"
-            + (f", of which {unused[0]!r} fits no image." if unused else "."),
-            "An image and its partner have the same name apart from the suffix.",
+            f"There are {len(table)} {what}s"
+            + (f", of which {unused[0]!r} matches no image." if unused else "."),
+            "An image and its partner must have the same name apart from the suffix.",
         )
     if not unused:
         return []
-    text = f"{len(unused)} of {len(table)} {what}s fit no image and are not used"
+    text = f"{len(unused)} of {len(table)} {what}s match no image and are not used"
     return [Note("pairing", f"{text}, the first is {unused[0]!r}", items=tuple(unused))]
 
 
 def _groups(
     images: Sequence[File], others: Sequence[File], suffix: str, *, wild: bool
 ) -> Iterable[tuple[list[File], list[File]]]:
-    """Yield images and the partners whose names say the same."""
+    """Yield groups of images and partners with the same shared name."""
     groups: dict[str, tuple[list[File], list[File]]] = {}
     for side, files in enumerate((images, others)):
         for file in files:
@@ -283,10 +283,10 @@ def _groups(
 
 
 def _matched(images: list[File], others: list[File], what: str) -> dict[str, File]:
-    """Pair files that share a name: one with one, or each with that of its very key.
+    """Pair files that share a name: one image with one partner, otherwise by equal keys.
 
     Raises:
-        DataError: It is not clear which belongs to which.
+        DataError: The pairs are ambiguous.
     """
     if not images or not others:
         return {}
@@ -305,8 +305,8 @@ def _matched(images: list[File], others: list[File], what: str) -> dict[str, Fil
         raise DataError(
             f"two {what}s may belong to the image {image.key!r}: "
             f"{printable(str(first.path))!r} and {printable(str(second.path))!r}",
-            f"An image has one {what}.",
-            f"Move one of them out of the folder, or say which is meant: --{what}s "
+            f"An image must have one {what}.",
+            f"Move one of them out of the folder, or select by a glob: --{what}s "
             f"'DIR/*{ending}{second.path.suffix}'."
             if what == "mask"
             else "Move one of them out of the folder.",
@@ -315,7 +315,7 @@ def _matched(images: list[File], others: list[File], what: str) -> dict[str, Fil
     raise DataError(
         f"the {what} {printable(str(spare[0].path))!r} may belong to two images: "
         f"{printable(str(image.path))!r} and {printable(str(twin.path))!r}",
-        f"Each image has a {what} of its own.",
+        f"Each image must have a separate {what}.",
         "Move one of them out of the folder, or give the images by a glob: "
         f"'DIR/*{ending_of(twin)}{twin.path.suffix}'.",
     )
@@ -328,7 +328,7 @@ def _keys(files: Sequence[File]) -> str:
 def _stack(
     files: Sequence[File], endings: Sequence[str]
 ) -> tuple[list[tuple[File, list[Location]]], list[Note]]:
-    """Each scene as a file of its name, with the files of its bands; and what is no band."""
+    """Return each scene with the files of its bands, and a note on files that are not bands."""
     if not endings:
         index(files, "images")
         return [(file, [file.path]) for file in files], []
@@ -342,27 +342,27 @@ def _stack(
                     raise DataError(
                         f"two files are the band {ending!r} of the scene {stem!r}: "
                         f"{printable(str(twin.path))!r} and {printable(str(file.path))!r}",
-                        "Each band of a scene is one file.",
+                        "Each band of a scene must be one file.",
                         "Move one of them out of the folder, or give a longer ending.",
                     )
     if not groups:
         raise DataError(
             f"no file name ends in {', '.join(endings)}",
-            f"For example {files[0].key!r}.",
-            "Give the endings as they are in the file names (--stack B4,B3, stack=['B4', 'B3']).",
+            f"A file name is, for example, {files[0].key!r}.",
+            "Give endings of file names without suffix (--stack B4,B3, stack=['B4', 'B3']).",
         )
     for stem, bands in groups.items():
-        lacking = [e for e in endings if e not in bands]
-        if lacking:
+        absent = [e for e in endings if e not in bands]
+        if absent:
             raise DataError(
-                f"the scene {stem!r} has no file ending in {', '.join(lacking)}",
-                f"The stack joins {', '.join(endings)}.",
-                "Add the file, or leave the ending out.",
+                f"the scene {stem!r} has no file ending in {', '.join(absent)}",
+                f"Every scene must have files ending in {', '.join(endings)}.",
+                "Add the file, or remove the ending from the stack.",
             )
     used = {file.path for bands in groups.values() for file in bands.values()}
-    rest = tuple(file.key for file in files if file.path not in used)
-    text = f"{len(rest)} of {len(files)} files are no band of the stack and not read"
-    notes = [Note("files", f"{text}, the first is {rest[0]!r}", items=rest)] if rest else []
+    unused = tuple(file.key for file in files if file.path not in used)
+    text = f"{len(unused)} of {len(files)} files are not bands of the stack and are not read"
+    notes = [Note("files", f"{text}, the first is {unused[0]!r}", items=unused)] if unused else []
     scenes = [
         (replace(bands[endings[0]], key=stem, wild=None), [bands[e].path for e in endings])
         for stem, bands in groups.items()

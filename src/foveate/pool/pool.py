@@ -1,4 +1,4 @@
-"""`Pool`: scenes, the tiles cut from them, and what is known of each tile."""
+"""`Pool`: scenes, the tiles cut from them, and their class counts and attributes."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Scene:
         scene_id: Unique name.
         source: Its pixels.
         mask: Its labels on the same grid, or None.
-        uri: Where it was found, for provenance.
-        item: What STAC says of it, or None.
+        uri: Path or URL, for provenance.
+        item: Its STAC item, or None.
     """
 
     scene_id: str
@@ -60,13 +60,13 @@ def read_codes(
         valid: (h, w) bool valid pixels of the image, or None for all.
 
     Raises:
-        DataError: A valid pixel holds an unknown class.
+        DataError: A valid pixel has an unknown class.
     """
-    assert scene.mask is not None  # noqa: S101  (the callers have looked)
+    assert scene.mask is not None  # noqa: S101  (checked by the callers)
     labels = scene.mask.read(window)
     ok = labels.valid if valid is None else labels.valid & valid
     codes = np.full(ok.shape, -1, np.int16)
-    # What stands under nodata need not be a class: decode the valid pixels only.
+    # Values of invalid pixels need not be classes: decode the valid pixels only.
     found = legend.decode(labels.data[:, None, ok], f"the mask of {scene.scene_id!r}")
     codes[ok] = found[0]
     return codes
@@ -74,7 +74,7 @@ def read_codes(
 
 @dataclass(frozen=True, repr=False)
 class Pool(Tabular):
-    """Tiles that can be chosen. Rows are in the order of `ids`.
+    """Tiles that can be selected. Rows are in the order of `ids`.
 
     Attributes:
         ids: (n,) str, unique. Pools cut from scenes are sorted by id.
@@ -82,17 +82,18 @@ class Pool(Tabular):
         tiles: The windows, row for row; None for a pool of plain arrays.
         legend: Names of the classes, or None.
         counts: (n, C) int64 pixels per class over valid, counted pixels; None without masks.
-        excluded: Tile id -> why it left the pool before anything was ranked.
-        attributes: What else is known of each tile: name -> (n,) values; see `Attributes`.
-        outlines: (n,) WKB in longitude and latitude, Arrow, of a pool that has places and no
-            imagery; None for one that has neither, and for one with tiles.
-        why: Why a pool without imagery has no outlines.
-        notes: What the reader should know of the imagery; see `Note`.
-        failed: Scene -> why it cannot be read, where such scenes are skipped; none of its tiles is
-            in the pool.
+        excluded: Tile id -> reason why the tile was removed before ranking.
+        attributes: Further columns: name -> (n,) values; see `Attributes`.
+        outlines: (n,) WKB in longitude and latitude, Arrow, of a georeferenced pool without
+            imagery; None for other pools.
+        why: Reason why a pool without imagery has no outlines.
+        notes: Notes on the imagery; see `Note`.
+        failed: Scene -> reason why it cannot be read, if such scenes are skipped; the pool has no
+            tiles of these scenes.
 
     Raises:
-        DataError: Lengths disagree, ids repeat, or counts are not whole numbers of at least 0.
+        DataError: Lengths are inconsistent, ids are not unique, or counts are not non-negative
+            integers.
     """
 
     ids: NDArray[np.str_]
@@ -108,7 +109,7 @@ class Pool(Tabular):
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that the columns belong together."""
+        """Check that the columns are consistent."""
         ids = np.asarray(self.ids, dtype=np.str_)
         object.__setattr__(self, "ids", ids)
         if np.unique(ids).size != ids.size:
@@ -118,13 +119,17 @@ class Pool(Tabular):
                 "Ids must be unique.",
             )
         if self.tiles is not None and len(self.tiles) != ids.size:
-            raise DataError(f"{len(self.tiles)} tiles for {ids.size} ids", "One tile per id.")
+            raise DataError(
+                f"{len(self.tiles)} tiles for {ids.size} ids", "There must be one tile per id."
+            )
         if not self.attributes:
             object.__setattr__(self, "attributes", None)
-        for what, column in (("outlines", self.outlines), ("attributes", self.attributes)):
+        for name, column in (("outlines", self.outlines), ("attributes", self.attributes)):
             size = ids.size if column is None else _length(column)
             if size != ids.size:
-                raise DataError(f"{what} of {size} rows for {ids.size} ids", "One row per id.")
+                raise DataError(
+                    f"{size} rows of {name} for {ids.size} ids", "There must be one row per id."
+                )
         if self.counts is not None:
             object.__setattr__(self, "counts", _check_counts(self.counts, ids.size))
 
@@ -139,19 +144,19 @@ class Pool(Tabular):
         attributes: Attributes | Mapping[str, ArrayLike] | None = None,
         outlines: ArrayLike | None = None,
     ) -> Self:
-        """Make a pool of plain arrays, without imagery.
+        """Create a pool from plain arrays, without imagery.
 
         Args:
-            ids: (n,) unique names; "0000000", "0000001" ... when None (wider beyond ten
-                million, so that their order stays that of the rows).
+            ids: (n,) unique names; "0000000", "0000001" ... if None (with more digits beyond ten
+                million, so that sorted ids are in the order of rows).
             counts: (n, C) pixels per class, or None.
-            n: Number of items when neither ids nor counts are given.
+            n: Number of items if neither ids nor counts are given.
             legend: Names of the C classes, or None.
-            attributes: Name -> (n,) values: what else is known of each item.
+            attributes: Further columns: name -> (n,) values.
             outlines: (n,) shapely geometries in longitude and latitude, or None.
 
         Raises:
-            DataError: Nothing tells the number of items, or lengths disagree.
+            DataError: The number of items is not given, or lengths are inconsistent.
         """
         table = None if counts is None else np.asarray(counts)
         size = n
@@ -161,7 +166,9 @@ class Pool(Tabular):
             size = len(table)
         if size is None:
             raise DataError(
-                "a pool of unknown size", "Give ids, counts or n.", "Try n=len(embeddings)."
+                "the number of items is not given",
+                "One of ids, counts and n is required.",
+                "For example n=len(embeddings).",
             )
         names = row_names(np.arange(size), size) if ids is None else np.asarray(ids)
         known = attributes
@@ -173,7 +180,7 @@ class Pool(Tabular):
         )  # fmt: skip
 
     def __repr__(self) -> str:
-        """Return a line, however many tiles there are."""
+        """Return a summary in one line."""
         parts = [f"{len(self):,} tiles"]
         if self.scenes:
             info = self.scenes[0].source.info
@@ -192,7 +199,7 @@ class Pool(Tabular):
     def to_arrow(self) -> pa.Table:
         """Return one row per tile: id, scene, window, valid share, counts, outline (WKB).
 
-        Of plain arrays: id and counts.
+        For pools of plain arrays: id and counts.
         """
         from foveate.pool.store import tiles_table
 
@@ -214,7 +221,7 @@ class Pool(Tabular):
         """Return the pool without some scenes.
 
         Args:
-            failed: Scene -> why it cannot be read.
+            failed: Scene -> reason why it cannot be read.
 
         Raises:
             DataError: No tile is left.
@@ -226,7 +233,7 @@ class Pool(Tabular):
             raise DataError(
                 f"none of the {len(failed)} scenes can be read; the first: "
                 f"{next(iter(failed.values()))}",
-                "Some scenes have to be readable.",
+                "At least one scene must be readable.",
             )  # fmt: skip
         scenes = tuple(scene for scene in self.scenes if scene.scene_id not in failed)
         known = {**self.failed, **failed}
@@ -251,22 +258,22 @@ class Pool(Tabular):
         """Read the pixels of tiles one by one, in the order of `rows`.
 
         Args:
-            rows: Rows of the pool (integers or a mask); all when None.
-            bands: 1-based band numbers; all when None.
-            out_shape: ``(height, width)`` to resample to; each tile's own size when None.
+            rows: Rows of the pool (integers or a mask); all if None.
+            bands: 1-based band numbers; all if None.
+            out_shape: ``(height, width)`` to which tiles are resampled; their native size if None.
 
         Raises:
-            DataError: A pool of plain arrays, or a file that cannot be read.
+            DataError: The pool consists of plain arrays, or a file cannot be read.
         """
         tiles = self._need_tiles()
         sources = {scene.scene_id: scene.source for scene in self.scenes}
         chosen = self._rows(rows)
 
-        def wanted(number: int) -> list[tuple[Source, Window]]:
+        def windows(number: int) -> list[tuple[Source, Window]]:
             i = chosen[number]
             return [(sources[tiles.scenes[tiles.scene_code[i]]], tiles.window(i))]
 
-        ahead = read_ahead(sources.values(), chosen.size, wanted, bands)
+        ahead = read_ahead(sources.values(), chosen.size, windows, bands)
         for number, i in enumerate(chosen.tolist()):
             ahead.at(number)
             source = sources[tiles.scenes[tiles.scene_code[i]]]
@@ -282,7 +289,7 @@ class Pool(Tabular):
         scenes = {scene.scene_id: scene for scene in self.scenes}
         chosen = self._rows(rows)
 
-        def wanted(number: int) -> list[tuple[Source, Window]]:
+        def windows(number: int) -> list[tuple[Source, Window]]:
             i = chosen[number]
             scene = scenes[tiles.scenes[tiles.scene_code[i]]]
             read = [scene.source] if scene.source.info.masked else []
@@ -290,14 +297,14 @@ class Pool(Tabular):
             return [(source, tiles.window(i)) for source in read]
 
         sources = (each for scene in self.scenes for each in (scene.source, scene.mask))
-        ahead = read_ahead(sources, chosen.size, wanted)
+        ahead = read_ahead(sources, chosen.size, windows)
         for number, i in enumerate(chosen.tolist()):
             ahead.at(number)
             scene = scenes[tiles.scenes[tiles.scene_code[i]]]
             if scene.mask is None or self.legend is None:
                 raise DataError(
                     "this pool has no masks",
-                    "Labels need masks.",
+                    "Labels require masks.",
                     "Give masks (--masks FOLDER, masks=...).",
                 )
             window = tiles.window(i)
@@ -306,12 +313,12 @@ class Pool(Tabular):
 
     @cached_property
     def georeferenced(self) -> bool:
-        """Whether every scene lies on the Earth, so that each tile has longitude and latitude."""
+        """Whether every scene is on the Earth, so that each tile has longitude and latitude."""
         return not self.unplaced
 
     @cached_property
     def unplaced(self) -> str:
-        """Why it is not georeferenced, with the name of a scene; "" where it is."""
+        """Reason why the pool is not georeferenced, with the name of a scene; "" if it is."""
         for scene in self.scenes:
             place = scene.source.info.place
             if place.kind != "earth":
@@ -321,13 +328,13 @@ class Pool(Tabular):
     def footprints(self, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
         """Return the outline of every tile: (n,) shapely polygons; see `footprints`.
 
-        Of a pool without imagery: what was given, which may be points.
+        For a pool without imagery: the given outlines, which may be points.
 
         Args:
-            crs: "EPSG:4326" for longitude and latitude, None for each scene's own coordinates.
+            crs: "EPSG:4326" for longitude and latitude, None for native coordinates of each scene.
 
         Raises:
-            DataError: A scene does not lie on the Earth, or has no coordinates at all.
+            DataError: A scene is not on the Earth, or has no coordinates at all.
         """
         if self.outlines is not None and crs is not None:
             return shapes_of(self.outlines)
@@ -338,25 +345,25 @@ class Pool(Tabular):
             if info.geobox is None or (crs is not None and info.place.kind != "earth"):
                 raise DataError(
                     f"the scene {scene.scene_id!r} {info.place.why or 'has no georeference'}",
-                    "Outlines need scenes that lie on the Earth."
+                    "Outlines require scenes on the Earth."
                     if crs is not None
-                    else "Outlines need scenes that are georeferenced.",
+                    else "Outlines require georeferenced scenes.",
                     info.place.hint,
                 )
             result[rows] = footprints(tiles.take(rows), info.geobox, crs, place=info.place)
         return result
 
     def costs(self, *columns: str) -> Mapping[str, NDArray[np.float64]]:
-        """Return what each tile costs in every unit that a budget can limit.
+        """Return the cost of each tile in every unit that a budget can limit.
 
         Args:
-            columns: Attributes that are costs, too: minutes of labelling, a price.
+            columns: Attributes that are also costs, for example minutes of labelling or a price.
 
         Returns:
-            "tiles" (1 each); from scenes also "pixels" (valid ones), "bytes" (valid pixels of
-            all bands in the native dtype); when georeferenced, "area" (square metres of valid
-            ground on the ellipsoid) and "ha" (hectares). Each (n,) float64, read-only, worked out
-            when it is first asked for and kept.
+            "tiles" (1 per tile); with scenes also "pixels" (valid pixels) and "bytes" (valid pixels
+            of all bands in the native dtype); if georeferenced, "area" (square metres of valid
+            ground on the ellipsoid) and "ha" (hectares). Each is (n,) float64, read-only, computed
+            on first access.
         """
         return Costs(self, columns) if columns else self._costs
 
@@ -365,7 +372,7 @@ class Pool(Tabular):
         return Costs(self)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the pool is, JSON-ready: sizes, bands, dtype, classes, exclusions."""
+        """Return a summary, JSON-ready: sizes, bands, dtype, classes, exclusions."""
         infos = [scene.source.info for scene in self.scenes]
         return {
             "tiles": len(self),
@@ -386,15 +393,15 @@ class Pool(Tabular):
     def _need_tiles(self) -> Tiles:
         if self.tiles is None:
             raise DataError(
-                "a pool of plain arrays has no pixels to read",
-                "Imagery is needed here.",
+                "a pool of plain arrays has no pixels",
+                "This operation requires imagery.",
                 "Open it with open_pool(FOLDER).",
             )
         return self.tiles
 
 
 def row_names(rows: NDArray[np.integer], n: int) -> NDArray[np.str_]:
-    """Return (k,) ids of rows of a pool of `n` plain items; their order is that of the rows."""
+    """Return (k,) ids of rows of a pool of `n` items; sorted ids are in the order of rows."""
     width = max(7, len(str(n - 1)))
     return np.array([f"{i:0{width}d}" for i in rows.tolist()], np.str_)
 
@@ -412,7 +419,7 @@ def _check_counts(counts: NDArray[Any], n: int) -> NDArray[np.int64]:
     if bad:
         raise DataError(
             f"class counts of shape {table.shape} and dtype {table.dtype} for {n} tiles",
-            "Counts are whole numbers of at least 0, (n, C): pixels per class.",
-            "Shares are not counts: multiply them by the pixels of the tile.",
+            "Counts must be non-negative integers of shape (n, C): pixels per class.",
+            "If these are shares, multiply them by the number of pixels of the tile.",
         )
     return whole

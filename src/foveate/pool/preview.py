@@ -1,4 +1,4 @@
-"""Small pictures of tiles and scenes for people to look at."""
+"""Thumbnails of tiles and scenes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from foveate.raster import Raster, Source
 
 _EMPTY = 236  # light grey for nodata
-_BRIGHT = 99.5  # percentile of a picture that is shown as white
-_DARKEST = 80.0  # what may be shown as white: black water stays dark
+_BRIGHT = 99.5  # percentile displayed as white
+_DARKEST = 80.0  # minimum value displayed as white, so that dark scenes such as water stay dark
 
 
-def display_bands(wanted: Sequence[int], available: int) -> tuple[int, ...]:
-    """Return three bands to show as red, green and blue, or one to show as grey."""
-    chosen = tuple(wanted) or tuple(range(1, available + 1))
+def display_bands(requested: Sequence[int], available: int) -> tuple[int, ...]:
+    """Return three bands displayed as red, green and blue, or one displayed as grey."""
+    chosen = tuple(requested) or tuple(range(1, available + 1))
     return chosen[:3] if len(chosen) >= 3 else chosen[:1]
 
 
 def display_range(source: Source, bands: Sequence[int]) -> NDArray[np.float64]:
-    """Return (c, 2) values to show as black and white: 2nd and 98th percentile of each band.
+    """Return (c, 2) values displayed as black and white: 2nd and 98th percentile of each band.
 
-    uint8 holds pictures: all bands begin at 0 and share one white, so that colours stay; it is
-    below 255 where a picture is dark. Taken over a preview of at most 512 px.
+    uint8 images are assumed to be pictures: black is 0, and all bands share one white value, which
+    preserves colours; it is below 255 for dark pictures. Computed from a preview of at most 512 px.
     """
     raster = read_small(source, None, bands, 512)
     values = raster.data[:, raster.valid].astype(np.float64)
@@ -53,7 +53,7 @@ def read_small(source: Source, window: Window | None, bands: Sequence[int], side
 
 
 def to_rgb(raster: Raster, value_range: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Turn one or three bands into an (h, w, 3) uint8 picture; invalid pixels are light grey."""
+    """Convert one or three bands to an (h, w, 3) uint8 picture; invalid pixels are light grey."""
     low, high = value_range[:, 0], value_range[:, 1]
     span = np.where(high > low, high - low, 1.0)
     scaled = (raster.data.astype(np.float64) - low[:, None, None]) / span[:, None, None]
@@ -65,7 +65,7 @@ def to_rgb(raster: Raster, value_range: NDArray[np.float64]) -> NDArray[np.uint8
 
 
 def jpeg(picture: NDArray[Any], side: int | None = None, quality: int = 82) -> bytes:
-    """Encode an (h, w, 3) uint8 picture as JPEG, enlarged or shrunk to `side` if given."""
+    """Encode an (h, w, 3) uint8 picture as JPEG, resized to `side` pixels if given."""
     from PIL import Image
 
     if side is not None and max(picture.shape[:2]) != side:

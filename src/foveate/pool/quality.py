@@ -1,15 +1,16 @@
-"""Quality rasters beside the images: which share of each tile is cloud, shadow or snow.
+"""Quality rasters of images: the share of each tile that is cloud, shadow or snow.
 
-Three kinds are read, as their products document them:
+Three kinds are supported, as documented by their products:
 
-- ``scl``: the scene classification of Sentinel-2 Level-2A. Bad are 1 (saturated or defective),
-  3 (cloud shadow), 8 and 9 (cloud), 10 (thin cirrus) and 11 (snow or ice); 0 is no data.
-- ``qa_pixel``: the bit flags of Landsat Collection 2. Bad are the bits 1 (dilated cloud),
+- ``scl``: the scene classification of Sentinel-2 Level-2A. Bad values are 1 (saturated or
+  defective), 3 (cloud shadow), 8 and 9 (cloud), 10 (thin cirrus) and 11 (snow or ice); 0 is no
+  data.
+- ``qa_pixel``: the bit flags of Landsat Collection 2. Bad bits are 1 (dilated cloud),
   2 (cirrus), 3 (cloud), 4 (cloud shadow) and 5 (snow); bit 0 is fill, no data.
-- ``mask``: any raster of which each value but 0 is bad.
+- ``mask``: any raster; all values except 0 are bad.
 
-A raster covers the ground of its image, at any resolution: a pixel of the image has the value of
-the pixel that its middle lies in. Shares are of the pixels with data.
+A quality raster covers the ground of its image, at any resolution: a pixel of the image has the
+value of the pixel that contains its centre. Shares refer to pixels with data.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 Kind = Literal["auto", "scl", "qa_pixel", "mask"]
-BAD = "bad"  # the attribute that holds the share
+BAD = "bad"  # name of the attribute with the shares
 SCL = (1, 3, 8, 9, 10, 11)
 QA_PIXEL = 0b111110
 _FILL = 1
@@ -57,13 +58,13 @@ _KIND = re.compile(r"(?:^|[_.\- /])(scl|qa_pixel)(?=$|[_.\- /])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Quality:
-    """Which share of each tile may be bad, and by which rasters.
+    """Quality rasters, and the maximum share of bad pixels of a tile.
 
     Attributes:
         files: Folders, files or globs of quality rasters, paired with the images by name; [] for
-            those of items of STAC, of which some may have none.
-        kind: What their values mean; "auto" for what their names say: SCL or QA_PIXEL.
-        most: Largest bad share of a tile that stays, 0 to 1; 1 for any.
+            the quality assets of STAC items, which some items may not have.
+        kind: Meaning of their values; "auto" for the kind in their names: SCL or QA_PIXEL.
+        most: Maximum bad share of a tile that is kept, 0 to 1; 1 for no limit.
     """
 
     files: Paths
@@ -71,86 +72,87 @@ class Quality:
     most: float = 0.2
 
     def __call__(self, pool: Pool, progress: ProgressFn | None = None) -> Pool:
-        """Return the pool with the attribute ``bad``, without the tiles that are too bad.
+        """Return the pool with the attribute ``bad``, without tiles above the maximum share.
 
         Raises:
-            DataError: An image has no raster of its own, or one of other ground; no tile is left.
-            ParameterError: Names do not tell the kind.
+            DataError: An image has no quality raster, or a raster of different ground; or no tile
+                is left.
+            ParameterError: The names of the rasters do not contain the kind.
         """
         tiles, share = pool.tiles, np.full(len(pool), np.nan)
         if tiles is None:
             raise DataError(
-                "quality rasters for a pool without imagery", "They lie beside images.",
-                "Use a column of the file: --attributes FILE.",
+                "quality rasters for a pool without imagery", "Quality rasters require images.",
+                "Use a column of a table: --attributes FILE.",
             )  # fmt: skip
-        own = self._of_files(pool) if self.files else self._of_items(pool)
-        if not own:
+        rasters = self._of_files(pool) if self.files else self._of_items(pool)
+        if not rasters:
             return pool
-        open_ahead(source for source, _ in own.values())
+        open_ahead(source for source, _ in rasters.values())
         with Meter(progress, "reading quality", len(pool)) as meter:
             for scene, rows in pool.per_scene():
-                if scene.scene_id not in own:
+                if scene.scene_id not in rasters:
                     share[rows] = np.nan
                     meter.advance(rows.size)
                     continue
-                raster = _Raster(scene, *own[scene.scene_id])
+                raster = _Raster(scene, *rasters[scene.scene_id])
                 windows = [tiles.window(row) for row in rows.tolist()]
                 for row, bad in zip(rows.tolist(), raster.shares(windows), strict=True):
                     share[row] = bad
                     meter.advance()
-        known = Attributes.of({BAD: share})
+        attributes = Attributes.of({BAD: share})
         if pool.attributes is not None:
-            known = pool.attributes.joined(known)
+            attributes = pool.attributes.joined(attributes)
         return leave_out(
-            replace(pool, attributes=known), share > self.most, share, self.most,
+            replace(pool, attributes=attributes), share > self.most, share, self.most,
             "bad pixels in the quality raster", "--max-bad",
         )  # fmt: skip
 
     def _of_files(self, pool: Pool) -> dict[str, tuple[FileSource, str]]:
-        """Return the raster of each scene and what it holds, by names."""
+        """Return the raster of each scene and its kind, paired by name."""
         found = need_files(find(self.files, "quality raster"), "quality raster")
-        own = pair(found.files, [scene.scene_id for scene in pool.scenes])
+        files = pair(found.files, [scene.scene_id for scene in pool.scenes])
         return {
             name: (FileSource(str(file.path), palette=False), self.kind_of(file.key))
-            for name, file in own.items()
+            for name, file in files.items()
         }
 
     def _of_items(self, pool: Pool) -> dict[str, tuple[FileSource, str]]:
-        """Return the raster of each scene whose item has one."""
-        own: dict[str, tuple[FileSource, str]] = {}
+        """Return the raster and its kind of each scene whose item has a quality asset."""
+        rasters: dict[str, tuple[FileSource, str]] = {}
         for scene in pool.scenes:
             source = None if scene.item is None else scene.item.quality_source
             if scene.item is not None and source is not None:
                 name = scene.item.quality_kind or source.asset
-                own[scene.scene_id] = (need_asset(source), self.kind_of(name))
-        return own
+                rasters[scene.scene_id] = (need_asset(source), self.kind_of(name))
+        return rasters
 
     def kind_of(self, name: str) -> str:
-        """Return what the values of a raster mean.
+        """Return the kind of a raster: the meaning of its values.
 
         Raises:
-            ParameterError: Its name does not tell.
+            ParameterError: Its name does not contain the kind.
         """
         if self.kind != "auto":
             return self.kind
-        told = _KIND.search(name)
-        if told is None:
+        match = _KIND.search(name)
+        if match is None:
             raise ParameterError(
-                f"the quality raster {name!r}, whose name does not tell what its values mean",
-                "Names with SCL (Sentinel-2) or QA_PIXEL (Landsat) do.",
-                "Say it: --quality-kind scl, qa_pixel, or mask (each value but 0 is bad).",
+                f"the kind of the quality raster {name!r} is unknown",
+                "It is inferred from names with SCL (Sentinel-2) or QA_PIXEL (Landsat).",
+                "Give it: --quality-kind scl, qa_pixel, or mask (all values except 0 are bad).",
             )
-        return told[1].lower()
+        return match[1].lower()
 
 
 def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
     """Return the quality raster of each scene.
 
-    Names agree apart from an ending such as ``_SCL_20m``; a scene may have one of its own
+    Names match apart from an ending such as ``_SCL_20m``; scenes may have another ending
     (``_TCI_10m``).
 
     Raises:
-        DataError: A scene has none, or a name fits several.
+        DataError: A scene has no quality raster, or several.
     """
     if len(files) == len(scenes) == 1:
         return {scenes[0]: files[0]}
@@ -161,16 +163,16 @@ def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
         last = stem.rsplit("/", 1)[-1]
         if scene is None:
             longer = re.compile(re.escape(last) + r"[_.\- ]")
-            fits = [one for one in scenes if longer.match(one.rsplit("/", 1)[-1])]
-            scene = fits[0] if len(fits) == 1 else None
+            matches = [key for key in scenes if longer.match(key.rsplit("/", 1)[-1])]
+            scene = matches[0] if len(matches) == 1 else None
         if scene is None:
             continue
         if scene in found:
             raise DataError(
                 f"two quality rasters may belong to the image {scene!r}: {found[scene].key!r} and "
                 f"{file.key!r}",
-                "An image has one.",
-                "Say which are meant by a glob: --quality 'DIR/*_SCL_20m.tif'.",
+                "An image must have one quality raster.",
+                "Select by a glob: --quality 'DIR/*_SCL_20m.tif'.",
             )
         found[scene] = file
     missing = [scene for scene in scenes if scene not in found]
@@ -178,47 +180,47 @@ def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
         raise DataError(
             f"{len(missing)} of {len(scenes)} images have no quality raster, the first is "
             f"{missing[0]!r}",
-            f"There are {len(files)} to pair with, such as {files[0].key!r}.",
-            "An image and its quality raster have one name, apart from endings such as _SCL, "
-            "_QA_PIXEL or _mask.",
+            f"There are {len(files)} quality rasters, for example {files[0].key!r}.",
+            "An image and its quality raster must have the same name, apart from endings such as "
+            "_SCL, _QA_PIXEL or _mask.",
         )
     return found
 
 
-def leave_out(  # noqa: PLR0917  (what is said of the tiles)
-    pool: Pool, gone: NDArray[np.bool_], share: NDArray[np.float64], most: float, what: str,
+def leave_out(  # noqa: PLR0917  (parts of the messages)
+    pool: Pool, bad: NDArray[np.bool_], share: NDArray[np.float64], most: float, what: str,
     option: str,
 ) -> Pool:  # fmt: skip
-    """Return a pool without some tiles, which it names and a note counts.
+    """Return a pool without bad tiles; `Pool.excluded` lists them and a note counts them.
 
     Raises:
         DataError: No tile is left.
     """
-    if not gone.any():
+    if not bad.any():
         return pool
-    if gone.all():
+    if bad.all():
         raise DataError(
             f"all {len(pool)} tiles have over {most:.0%} {what}",
-            "No tile is left to choose from.",
+            "No tile is left in the pool.",
             f"Raise the limit ({option}), or check the files.",
         )
     excluded = {
-        str(pool.ids[i]): f"{share[i]:.1%} {what}, over {most:.0%}" for i in np.flatnonzero(gone)
+        str(pool.ids[i]): f"{share[i]:.1%} {what}, over {most:.0%}" for i in np.flatnonzero(bad)
     }
-    text = f"{len(excluded)} of {len(pool)} tiles have over {most:.0%} {what} and are left out"
+    text = f"{len(excluded)} of {len(pool)} tiles have over {most:.0%} {what} and are excluded"
     notes = warn([Note("validity", text, items=tuple(excluded))])
     kept = replace(pool, excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *notes))
-    return kept.take(np.flatnonzero(~gone))
+    return kept.take(np.flatnonzero(~bad))
 
 
 def bad_pixels(
     values: NDArray[Any], valid: NDArray[np.bool_], kind: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which pixels are bad, and which have data.
+    """Return the (h, w) bool masks of bad pixels and of pixels with data.
 
     Args:
         values: (h, w) values of a quality raster.
-        valid: (h, w) bool, pixels that are no nodata of the file.
+        valid: (h, w) bool, pixels that are not nodata in the file.
         kind: "scl", "qa_pixel" or "mask".
     """
     if kind == "scl":
@@ -240,8 +242,9 @@ class _Raster:
         other = other_ground(image, own)
         if other:
             raise DataError(
-                f"the quality raster of {scene.scene_id!r} covers other ground: it {other}",
-                "It covers the ground of its image, at any resolution.",
+                f"the quality raster of {scene.scene_id!r} and its image cover different ground: "
+                f"the raster {other}",
+                "A quality raster must cover the ground of its image, at any resolution.",
                 warp(image, resampling="near", size=False),
             )
         (h, w), (oh, ow) = self.shape, self.own = image.shape, own.shape
@@ -252,20 +255,20 @@ class _Raster:
             self.x = float(there[0, 0]), float(there[0, 2])
 
     def shares(self, tiles: Sequence[Window]) -> Iterator[float]:
-        """Yield the bad share of each tile; NaN where nothing is known of it."""
-        there = [self._pixels(tile) for tile in tiles]
+        """Yield the bad share of each tile; NaN for tiles without data."""
+        pixels = [self._pixels(tile) for tile in tiles]
 
-        def wanted(number: int) -> list[tuple[Source, Window]]:
-            rows, cols = there[number]
+        def windows(number: int) -> list[tuple[Source, Window]]:
+            rows, cols = pixels[number]
             return [(self.source, _around(rows, cols))] if rows.size and cols.size else []
 
-        ahead = read_ahead([self.source], len(tiles), wanted, [1])
-        for number, (rows, cols) in enumerate(there):
+        ahead = read_ahead([self.source], len(tiles), windows, [1])
+        for number, (rows, cols) in enumerate(pixels):
             ahead.at(number)
             yield self._share(rows, cols) if rows.size and cols.size else np.nan
 
     def _pixels(self, tile: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows and columns of the quality raster in which the pixels of a tile lie."""
+        """Return the rows and columns of the quality raster that contain the pixels of a tile."""
         return (
             _nearest(tile.y, tile.h, self.shape[0], self.y, self.own[0]),
             _nearest(tile.x, tile.w, self.shape[1], self.x, self.own[1]),
@@ -274,8 +277,8 @@ class _Raster:
     def _share(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> float:
         window = _around(rows, cols)
         raster = self.source.read(window, bands=[1])
-        at = np.ix_(rows - window.y, cols - window.x)
-        bad, known = bad_pixels(raster.data[0][at], raster.valid[at], self.kind)
+        index = np.ix_(rows - window.y, cols - window.x)
+        bad, known = bad_pixels(raster.data[0][index], raster.valid[index], self.kind)
         return float(bad.sum() / known.sum()) if known.any() else np.nan
 
 
@@ -285,9 +288,17 @@ def _around(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Window:
 
 
 def _nearest(
-    start: int, size: int, limit: int, there: tuple[float, float], own: int
+    start: int, size: int, limit: int, transform: tuple[float, float], length: int
 ) -> NDArray[np.int64]:
-    """Return which pixel of another grid each pixel of a window lies in, along one axis."""
+    """Return the pixel of another grid that contains each pixel of a window, along one axis.
+
+    Args:
+        start: First pixel of the window.
+        size: Number of its pixels.
+        limit: Number of pixels of its raster.
+        transform: Scale and offset from these pixels to those of the other grid.
+        length: Number of pixels of the other grid.
+    """
     pixels = np.arange(max(start, 0), min(start + size, limit))
-    found = np.floor((pixels + 0.5) * there[0] + there[1]).astype(np.int64)
-    return np.clip(found, 0, own - 1)
+    nearest = np.floor((pixels + 0.5) * transform[0] + transform[1]).astype(np.int64)
+    return np.clip(nearest, 0, length - 1)

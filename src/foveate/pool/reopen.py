@@ -1,7 +1,7 @@
-"""The imagery of a run directory, opened again by what the run knows of it.
+"""Reopen the imagery of a run directory.
 
-``scenes.parquet`` has the file of each scene, the job in ``run.json`` which further bands and masks
-belong to it. Relative paths are as they were typed: from the folder in which the run was made.
+``scenes.parquet`` stores the file of each scene; further bands and masks are found by the job in
+``run.json``. Relative paths refer to the folder in which the command of the run was executed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from foveate.pool.pairing import Row
 
-_NAMED = 3  # files of a message
+_NAMED = 3  # files listed in a message
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SceneFiles:
     """The files of a scene.
 
     Attributes:
-        scene: Its name.
-        source: Its pixels, those of several files stacked as the run read them.
-        mask: Its mask as a file, or None.
+        scene: Name of the scene.
+        source: Its pixels; several files are stacked as in the run.
+        mask: Its mask, or None.
     """
 
     scene: str
@@ -49,26 +49,26 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
 
     Args:
         run: A finished run on imagery.
-        scenes: Names of the scenes that are wanted; no other file is looked at.
+        scenes: Names of the requested scenes; other files are not opened.
 
     Returns:
-        Name -> files, in the order given.
+        Name -> files, in the given order.
 
     Raises:
-        DataError: The run is of no imagery, files have moved (they are named) or have changed.
+        DataError: The run has no imagery, files are missing (they are listed) or have changed.
     """
     table = run.path / "scenes.parquet"
     if not table.is_file():
         raise DataError(
-            f"the run {str(run.path)!r} is of no imagery", "Pixels are read from scenes.",
-            "Give a run that was made from images.",
+            f"the run {str(run.path)!r} has no imagery", "Pixels are read from scenes.",
+            "Give a run on images.",
         )  # fmt: skip
     known = {row["scene"]: row for row in read_parquet(table).to_pylist()}
-    lacking = [name for name in scenes if name not in known]
-    if lacking:
+    missing = [name for name in scenes if name not in known]
+    if missing:
         raise DataError(
-            f"the run's tables contradict each other: {lacking[0]!r} is not in scenes.parquet", "",
-            "Run the job again into a new folder.",
+            f"the tables of the run are inconsistent: {missing[0]!r} is not in scenes.parquet", "",
+            "Run the command again with a new folder.",
         )  # fmt: skip
     paths = {name: stored_path(str(known[name]["uri"])) for name in scenes}
     load_headers(run.path)
@@ -82,7 +82,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
     for name, path in paths.items():
         row = rows.get(name)
         if items and row is None:
-            raise _gone(run, name)
+            raise _missing_item(run, name)
         source = _source(path, row, job.get("nodata"))
         _check_same(name, source, known[name])
         mask = None if row is None or row.mask is None else FileSource(str(row.mask))
@@ -91,7 +91,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
 
 
 def _imagery(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the job that names the images: of a selection on pairs that which prepared them."""
+    """Return the job with the images; for selections on prepared pairs, the job of `prepare`."""
     images = job.get("images") or []
     if len(images) == 1 and not is_url(images[0]) and (Path(images[0]) / "run.json").is_file():
         return _imagery(Run.load(images[0]).record.get("job", {}))
@@ -117,7 +117,7 @@ def _search(job: dict[str, Any]) -> Search:
 def _source(path: str, row: Row | None, nodata: float | None) -> FileSource | StackSource:
     if row is not None and row.item is not None:
         source = row_scene(row, nodata).source
-        assert isinstance(source, FileSource | StackSource)  # noqa: S101  (made of files)
+        assert isinstance(source, FileSource | StackSource)  # noqa: S101  (items have files)
         return source
     if row is None or len(row.paths) + len(row.extra) == 1:
         return FileSource(path, nodata)
@@ -125,39 +125,38 @@ def _source(path: str, row: Row | None, nodata: float | None) -> FileSource | St
     return StackSource((*parts, *(FileSource(str(p)) for p in row.extra)))
 
 
-def _gone(run: Run, name: str) -> DataError:
+def _missing_item(run: Run, name: str) -> DataError:
     return DataError(
-        f"the catalogue of the run {str(run.path)!r} has no item {name!r} any more",
-        "Pixels are read from the assets of the items that the run was made from.",
-        "Run the job again into a new folder.",
+        f"the catalogue of the run {str(run.path)!r} no longer contains the item {name!r}",
+        "Pixels are read from the assets of the items of the run.",
+        "Run the command again with a new folder.",
     )
 
 
 def _check_there(run: Run, paths: list[str]) -> None:
-    gone = [path for path in paths if not is_url(path) and not Path(path).exists()]
-    if not gone:
+    missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
+    if not missing:
         return
-    named = ", ".join(map(repr, gone[:_NAMED])) + (" ..." if len(gone) > _NAMED else "")
+    listed = ", ".join(map(repr, missing[:_NAMED])) + (" ..." if len(missing) > _NAMED else "")
     raise DataError(
-        f"{len(gone)} of {len(paths)} images of the run {str(run.path)!r} are not where they were: "
-        f"{named}",
-        "Pixels are read from the files that the run was made from.",
-        "Put them back; or, if the run was made in another folder with relative paths, type the "
-        "command there.",
+        f"{len(missing)} of {len(paths)} images of the run {str(run.path)!r} are missing: {listed}",
+        "Pixels are read from the original files of the run.",
+        "Restore the files; or, if the run used relative paths, execute the command in the folder "
+        "of the run's command.",
     )
 
 
 def _check_same(name: str, source: FileSource | StackSource, stored: dict[str, Any]) -> None:
-    """Refuse a file that is another one by now: windows and order would say nothing of it."""
+    """Check that a file is unchanged, because windows and ranks refer to the original file."""
     info = source.info
     same = list(info.shape) == [stored["height"], stored["width"]]
     if isinstance(source, FileSource) and stored["fingerprint"]:
         prints = {info.fingerprint, source.with_options(physical=True).info.fingerprint}
         same = same and stored["fingerprint"] in prints
     if not same:
-        what = source.path if isinstance(source, FileSource) else name
+        image = source.path if isinstance(source, FileSource) else name
         raise DataError(
-            f"the image {what!r} has changed since the run was made",
-            "A selection is of the images that the run has looked at.",
-            "Run the job again, or put the file back.",
+            f"the image {image!r} has changed since the run",
+            "A selection refers to the original images of the run.",
+            "Run the command again, or restore the file.",
         )

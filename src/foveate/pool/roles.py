@@ -1,8 +1,8 @@
-"""Which files are images and which are masks: told by names alone.
+"""Distinguish images from masks by their names.
 
-A name is taken apart at blanks, dots, hyphens and underscores. Parts such as "image", "rgb" or
-"sat" speak of images, "mask", "label" or "truth" of masks. What is left when they are taken away
-is what an image and its mask share: ``104_sat.jpg`` goes with ``104_mask.png``, and
+Names are split at blanks, dots, hyphens and underscores. Words such as "image", "rgb" or
+"sat" mark images, "mask", "label" or "truth" mark masks. The remaining words are the name shared
+by an image and its mask: ``104_sat.jpg`` is paired with ``104_mask.png``, and
 ``train_images/a.tif`` with ``train_labels/a.tif``.
 """
 
@@ -41,10 +41,10 @@ _EXAMPLES = 3
 
 
 def find_images(images: Paths, role: str = "image") -> Found:
-    """Find images, without the masks that lie among them.
+    """Find images, without masks in the same folders.
 
     Raises:
-        DataError: A path does not exist, or nothing is found.
+        DataError: A path does not exist, or no images are found.
     """
     return need_files(plain_images(find(images, role)), role)
 
@@ -52,16 +52,17 @@ def find_images(images: Paths, role: str = "image") -> Found:
 def find_both(images: Paths, masks: Paths, mask_suffix: str = "") -> tuple[Found, Found]:
     """Find images and masks; no file is both.
 
-    Where both are searched for in the same folders, names say which file is which: by
-    `mask_suffix`, else by where they lie, else by the words of `MASK_WORDS`.
+    In shared folders, images and masks are distinguished by `mask_suffix`, otherwise by their
+    folders, otherwise by the words of `MASK_WORDS`.
 
     Args:
         images: Folders, files or globs.
         masks: The same.
-        mask_suffix: How names of masks end, before the suffix of the file: "_truth".
+        mask_suffix: Ending of the names of masks before the file suffix: "_truth".
 
     Raises:
-        DataError: A path does not exist, nothing is found, or names do not say what is a mask.
+        DataError: A path does not exist, no files are found, or names do not distinguish images
+            from masks.
     """
     pictures, labels = find(images, "image"), find(masks, "mask")
     everything = labels.files
@@ -71,9 +72,9 @@ def find_both(images: Paths, masks: Paths, mask_suffix: str = "") -> tuple[Found
         named = [f for f in labels.files if _ends(f, mask_suffix)]
         if not named:
             raise DataError(
-                f"no mask is called '...{mask_suffix}'",
-                f"Files for masks: {names_of(labels.files)}.",
-                "Give the end of their names without .tif or .png: --mask-suffix _truth, "
+                f"no mask has a name ending in {mask_suffix!r}",
+                f"Files of masks: {names_of(labels.files)}.",
+                "Give the ending of their names without .tif or .png: --mask-suffix _truth, "
                 "mask_suffix='_truth'.",
             )
         labels = labels.without("image", [f for f in labels.files if not _ends(f, mask_suffix)])
@@ -81,20 +82,20 @@ def find_both(images: Paths, masks: Paths, mask_suffix: str = "") -> tuple[Found
     else:
         pictures, labels = _apart(pictures, labels)
     if not pictures.files or not labels.files:
-        lost = "image" if not pictures.files else "mask"
+        missing = "image" if not pictures.files else "mask"
         raise DataError(
-            f"names do not say which of {len(everything)} files are images and which are masks: "
-            f"there is no {lost} among {names_of(everything)}",
-            "No file is its own mask. Known are folders such as images and masks, and names such "
-            "as a.tif and a_mask.tif, a_img.png and a_label.png.",
-            f"Say how the masks end ({_suffix_hint(everything)}), or give globs "
+            f"the names of {len(everything)} files do not distinguish images from masks: "
+            f"there is no {missing} among {names_of(everything)}",
+            "A file is either an image or a mask, by folders such as images and masks, or by names "
+            "such as a.tif and a_mask.tif, a_img.png and a_label.png.",
+            f"Give the ending of the masks ({_suffix_hint(everything)}), or globs "
             "('DIR/**/*_a.png' --masks 'DIR/**/*_b.png').",
         )
     return pictures, labels
 
 
 def plain_images(found: Found) -> Found:
-    """Leave masks out that lie among images, as far as names leave no doubt."""
+    """Leave out masks in folders of images, if their names are unambiguous."""
     beside = _side_by_side(found.files)
     folder = {f.path: _folder_role(f) for f in found.files}
     both = "image" in folder.values()
@@ -111,14 +112,14 @@ def plain_images(found: Found) -> Found:
 
 
 def shared_name(file: File, suffix: str = "") -> str:
-    """Return what an image and its partner have in common: the name without words for roles."""
+    """Return the name shared by an image and its partner: the name without words for roles."""
     stem = file.key.rsplit("/", 1)[-1].removesuffix(readable(suffix))
     parts = [_stripped(readable(part)) for part in file.parts]
     return "/".join([*(p for p in parts if p), _stripped(stem, keep=stem)])
 
 
 def ending_of(file: File) -> str:
-    """Return the last word of a name with its separator, or nothing."""
+    """Return the last word of a name with its separator, or ""."""
     found = re.search(r"[\s._\-][^\s._\-]+$", readable(file.path.stem))
     return found[0] if found else ""
 
@@ -130,27 +131,27 @@ def names_of(files: Sequence[File]) -> str:
 
 
 def _apart(images: Found, masks: Found) -> tuple[Found, Found]:
-    """Give every file that was found as both to one of them."""
+    """Assign every file that was found in both roles to one of them."""
     pictures, labels = (_by_place(side.files) for side in (images, masks))
     shared = pictures.keys() & labels.keys()
-    if shared == labels.keys() and len(labels) < len(pictures):  # what is asked for more exactly
-        meant = shared
+    if shared == labels.keys() and len(labels) < len(pictures):  # the path of masks is narrower
+        mask_paths = shared
     elif shared == pictures.keys() and len(pictures) < len(labels):
-        meant = set()
+        mask_paths = set()
     else:
         beside = _side_by_side(masks.files)
-        meant = {
+        mask_paths = {
             path for path in shared
             if (beside.get(labels[path].path) or _folder_role(labels[path])
                 or _role(labels[path].path.stem)) == "mask"
         }  # fmt: skip
-    images = images.without("mask", [pictures[path] for path in meant])
-    masks = masks.without("image", [labels[path] for path in shared - meant])
+    images = images.without("mask", [pictures[path] for path in mask_paths])
+    masks = masks.without("image", [labels[path] for path in shared - mask_paths])
     return plain_images(images), _plain_masks(masks)
 
 
 def _by_place(files: Sequence[File]) -> dict[Location, File]:
-    """Return files by where they lie, whatever links lead there; a link itself is a file."""
+    """Return files by path with resolved folders; links to files are not resolved."""
     folders: dict[Location, Location] = {}
     for file in files:
         parent = file.path.parent
@@ -160,7 +161,7 @@ def _by_place(files: Sequence[File]) -> dict[Location, File]:
 
 
 def _plain_masks(found: Found) -> Found:
-    """Leave images out that lie among masks, as far as their folders say so."""
+    """Leave out images in folders of masks, if their folders are unambiguous."""
     folder = {f.path: _folder_role(f) for f in found.files}
     both = "mask" in folder.values()
     pictures = [
@@ -171,28 +172,28 @@ def _plain_masks(found: Found) -> Found:
 
 
 def _stripped(name: str, keep: str = "") -> str:
-    """Take words for roles out of a name; a name of nothing else is `keep`."""
+    """Remove words for roles from a name; return `keep` if no word remains."""
     words = [w for w in _PARTS.split(name) if w]
-    rest = [w for w in words if w.lower() not in IMAGE_WORDS | MASK_WORDS]
-    if len(rest) == len(words):
+    remaining = [w for w in words if w.lower() not in IMAGE_WORDS | MASK_WORDS]
+    if len(remaining) == len(words):
         return name
-    rest = rest if keep else [w for w in rest if w.lower() not in _FILLERS]
-    return "_".join(rest) or keep
+    remaining = remaining if keep else [w for w in remaining if w.lower() not in _FILLERS]
+    return "_".join(remaining) or keep
 
 
 def _role(name: str) -> str:
-    """Return the role that a name speaks of; "" if of none. A mask's may speak of its image."""
+    """Return the role marked by a name, or ""; names of masks may contain words for images."""
     words = {w.lower() for w in _PARTS.split(name)}
     return "mask" if words & MASK_WORDS else "image" if words & IMAGE_WORDS else ""
 
 
 def _folder_role(file: File) -> str:
-    """Return the role that the nearest folder speaks of."""
+    """Return the role marked by the nearest folder, or ""."""
     return next((role for part in reversed(file.parts) if (role := _role(part))), "")
 
 
 def _side_by_side(files: Sequence[File]) -> dict[Location, str]:
-    """Return roles of files that share a folder and a name with one of the other role."""
+    """Return roles of files that share a folder and a name with a file of the other role."""
     groups: dict[tuple[Location, str], list[File]] = {}
     for file in files:
         name = _stripped(readable(file.path.stem), keep=readable(file.path.stem))

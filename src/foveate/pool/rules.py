@@ -1,7 +1,7 @@
-"""Rules for what may stand in one selection, in terms of a pool: ground, places, columns.
+"""Rules of a selection in terms of a pool: overlap, distance, groups, quotas and strata.
 
-Each becomes a `Constraint` on rows. Distances are between the middles of tiles, straight through
-the Earth: under 100 km that is the distance on the ground to a hundred-thousandth.
+Each rule is converted to a `Constraint` on rows. Distances are chords between the centroids of
+tiles; below 100 km they differ from distances on the ground by less than 1e-5.
 """
 
 from __future__ import annotations
@@ -28,34 +28,36 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
 
-CLASS = "class"  # most frequent one of the mask of a tile, where no column has that name
+CLASS = "class"  # most frequent class of the mask of a tile, if no column has this name
 _NO_VALUE = "(no value)"
-_SHOWN = 8  # values in a message
+_SHOWN = 8  # values listed in a message
 _ROUNDING = 1e-9
-PLACE = "place"  # group of the tiles that show the same ground
-_SAME = 0.5  # share of a tile that another one covers if both show one place
+PLACE = "place"  # groups of tiles of the same ground
+_SAME = 0.5  # minimum share of a tile covered by another tile of the same place
 _BLOCK = 65_536
 _EQUATOR, _FLATTENING = 6378137.0, 1 / 298.257223563  # WGS84
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What may stand in one selection.
+    """Rules of a selection.
 
     Attributes:
-        max_overlap: Share of a tile, 0 to 1, that an earlier pick may cover; 1 for any.
-        min_distance: Metres between the middles of picks; None for any.
-        groups: Column of which each value gives one tile; "place" for tiles of the same ground;
-            None for none.
-        quota: Column, or "scene", -> largest share of the picks ("20%") or number (50) of one
-            value.
-        strata: Column, "scene", or "class" (the most frequent one of the mask), over whose values
-            the picks are spread in proportion to the pool: "region"; "region=equal", or
-            "region=north:50%,south:20%", where other values have the rest. None for none.
+        max_overlap: Maximum share of a tile, 0 to 1, that an earlier pick may cover; 1 for no
+            limit.
+        min_distance: Minimum distance between the centroids of picks in metres; None for no limit.
+        groups: Column of which each value may be picked once; "place" for tiles of the same
+            ground; None for no groups.
+        quota: Column, or "scene", -> maximum share of the picks ("20%") or maximum number (50) of
+            tiles with the same value.
+        strata: Column, "scene", or "class" (the most frequent class of the mask), over whose values
+            the picks are distributed in proportion to the pool: "region"; in equal shares:
+            "region=equal"; or in given shares: "region=north:50%,south:20%", where the remaining
+            share is distributed over the other values. None for no strata.
 
     Raises:
-        ParameterError: A distance that is not positive, a quota that is no share or number, or
-            strata in another form.
+        ParameterError: The distance is not positive, a quota is not a share or number, or the
+            strata are malformed.
     """
 
     max_overlap: float = 1.0
@@ -65,10 +67,12 @@ class Rules:
     strata: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what can be without a pool."""
+        """Check the options that do not depend on a pool."""
         if self.min_distance is not None and not 0 < self.min_distance < np.inf:
             raise ParameterError(
-                f"min_distance={self.min_distance}", "Metres, more than 0.", "min_distance=1000"
+                f"min_distance={self.min_distance}",
+                "It must be a positive number of metres.",
+                "min_distance=1000",
             )
         for name, amount in self.quota.items():
             read_quota(name, amount)
@@ -77,24 +81,24 @@ class Rules:
 
     @property
     def plain(self) -> bool:
-        """Whether there is no rule but that of overlap."""
-        stated = (self.min_distance, self.groups, self.strata)
-        return all(rule is None for rule in stated) and not self.quota
+        """Whether there is no rule except `max_overlap`."""
+        others = (self.min_distance, self.groups, self.strata)
+        return all(rule is None for rule in others) and not self.quota
 
     def constraint(self, pool: Pool) -> Constraint:
         """Return the rules as a constraint on the rows of a pool.
 
         Raises:
-            DataError: A distance or places, of a pool without longitudes and latitudes.
-            ParameterError: There is no such column.
+            DataError: A distance or places are given for a pool that is not georeferenced.
+            ParameterError: A column does not exist.
         """
         share = self.max_overlap if self.groups != PLACE else min(self.max_overlap, _SAME)
         if self.groups == PLACE:
-            _need_ground(pool, "Places are the same ground on other dates.",
-                         "Name a column instead: --groups COLUMN.")  # fmt: skip
+            _need_ground(pool, "Places are tiles of the same ground on different dates.",
+                         "Use a column instead: --groups COLUMN.")  # fmt: skip
         found = [overlaps(pool, share)]
         if self.min_distance is not None:
-            _need_ground(pool, "Metres are measured on the Earth.",
+            _need_ground(pool, "Distances in metres require georeferenced scenes.",
                          "Use --max-overlap or --no-overlap, which count pixels.")  # fmt: skip
             near = Near(_points(pool), self.min_distance)
             found.append(Constraint(len(pool), (near,)))
@@ -114,10 +118,10 @@ class Rules:
 
 
 def read_quota(name: str, amount: str | float) -> Amount:
-    """Return a quota: a share, or a whole number of tiles.
+    """Parse a quota: a share, or an integer number of tiles.
 
     Raises:
-        ParameterError: It is neither.
+        ParameterError: The amount is neither.
     """
     try:
         found = Budget.parse({name: str(amount)}).limits[name]
@@ -126,21 +130,21 @@ def read_quota(name: str, amount: str | float) -> Amount:
     if not found.share and found.value != int(found.value):
         raise ParameterError(
             f"quota {name}={amount}",
-            "A share of the picks, up to 100%, or a whole number of tiles.",
+            "A quota must be a share of the picks, up to 100%, or an integer number of tiles.",
             "For example scene=20%, or scene=50.",
         )
     return found
 
 
 def check_quotas(constraint: Constraint, picks: int) -> None:
-    """Refuse quotas that leave less than what the budget buys.
+    """Check that quotas allow as many tiles as the budget.
 
     Args:
         constraint: Constraint with quotas.
-        picks: How many tiles the budget buys at most.
+        picks: Maximum number of tiles within the budget.
 
     Raises:
-        ParameterError: With the quota that would do.
+        ParameterError: A quota is too small; the message contains the minimum quota.
     """
     given = constraint.given
     for quota in constraint.quotas:
@@ -153,8 +157,8 @@ def check_quotas(constraint: Constraint, picks: int) -> None:
         share = min(100, int(np.ceil(1000 * enough / (picks + given.size))) / 10)
         stated = f"{100 * quota.share:g}%" if quota.share is not None else str(quota.most)
         raise ParameterError(
-            f"the quota {quota.name}={stated}, which lets {room} of {picks} tiles through",
-            f"The pool has {values} values of {quota.name!r} to choose from.",
+            f"the quota {quota.name}={stated} allows only {room} of {picks} tiles",
+            f"The pool has {values} different values of {quota.name!r}.",
             f"Use at least {quota.name}="
             + (f"{share:g}%" if quota.share is not None else str(enough))
             + (f", or a budget of {room} tiles." if room else "."),
@@ -162,10 +166,10 @@ def check_quotas(constraint: Constraint, picks: int) -> None:
 
 
 def read_strata(text: str) -> tuple[str, Mapping[str, float] | str]:
-    """Return the column of strata, and their shares: "pool", "equal", or value -> share.
+    """Parse the column of strata and their shares: "pool", "equal", or value -> share.
 
     Raises:
-        ParameterError: Another form, or shares beyond 100 %.
+        ParameterError: The text is malformed, or the shares exceed 100 %.
     """
     name, stated, shares = (part.strip() for part in str(text).partition("="))
     if name and not stated:
@@ -174,7 +178,7 @@ def read_strata(text: str) -> tuple[str, Mapping[str, float] | str]:
         return name, "equal"
     found: dict[str, float] = {}
     for part in shares.split(","):
-        value, _, share = (one.strip() for one in part.rpartition(":"))
+        value, _, share = (field.strip() for field in part.rpartition(":"))
         try:
             amount = Budget.parse({"tiles": share}).limits["tiles"]
         except BudgetError:
@@ -182,23 +186,25 @@ def read_strata(text: str) -> tuple[str, Mapping[str, float] | str]:
         if not (name and value and amount.share) or value in found:
             raise ParameterError(
                 f"strata {text!r}",
-                "A column; a column and equal; or a column and shares of its values, each once.",
+                "Strata are given as COLUMN, COLUMN=equal, or COLUMN=VALUE:SHARE,VALUE:SHARE with "
+                "each value once.",
                 "For example region, region=equal, or region=north:50%,south:20%.",
             )
         found[value] = amount.value
     if sum(found.values()) > 1 + _ROUNDING:
         raise ParameterError(
-            f"strata {text!r}", f"The shares add up to {100 * sum(found.values()):g} %.",
-            "Up to 100 %; what is left goes to the other values.",
+            f"strata {text!r}: the shares add up to {100 * sum(found.values()):g} %",
+            "They must not exceed 100 %; the remaining share is distributed over the other values.",
         )  # fmt: skip
     return name, found
 
 
 def strata_of(pool: Pool, text: str) -> Strata:
-    """Return strata of the tiles of a pool; those without a value are one of their own.
+    """Return the strata of the tiles of a pool; tiles without a value form a separate stratum.
 
     Raises:
-        ParameterError: There is no such column or value, or shares below 100 % and no other value.
+        ParameterError: The column or a value does not exist, or the shares are below 100 % and
+            there are no other values.
     """
     name, stated = read_strata(text)
     code, values = _strata_codes(pool, name)
@@ -206,37 +212,37 @@ def strata_of(pool: Pool, text: str) -> Strata:
     code = np.where(code < 0, len(values), code)
     sizes = np.bincount(code, minlength=len(names)).astype(np.float64)
     if stated == "equal":
-        there = (sizes > 0) & (np.arange(len(names)) < len(values))
-        return Strata(name, names, code, there / max(int(there.sum()), 1))
+        present = (sizes > 0) & (np.arange(len(names)) < len(values))
+        return Strata(name, names, code, present / max(int(present.sum()), 1))
     share = np.zeros(len(names))
     for value, amount in stated.items() if not isinstance(stated, str) else ():
         if value not in values:
-            shown = ", ".join(values[:_SHOWN]) + (" ..." if len(values) > _SHOWN else "")
+            listed = ", ".join(values[:_SHOWN]) + (" ..." if len(values) > _SHOWN else "")
             raise ParameterError(
-                f"strata {text!r}: {name!r} has no value {value!r}", f"Its values: {shown}.",
+                f"strata {text!r}: {name!r} has no value {value!r}", f"Its values: {listed}.",
                 suggest(value, values),
             )  # fmt: skip
         share[values.index(value)] = amount
-    rest, others = 1 - share.sum(), np.where(share > 0, 0, sizes)
-    if rest > _ROUNDING:
+    remaining, others = 1 - share.sum(), np.where(share > 0, 0, sizes)
+    if remaining > _ROUNDING:
         if not others.any():
             raise ParameterError(
-                f"strata {text!r}", f"The shares add up to {100 * share.sum():g} %, and {name!r} "
-                "has no other value.", "Let them add up to 100 %.",
+                f"strata {text!r}: the shares add up to {100 * share.sum():g} %",
+                f"{name!r} has no other values.", "Give shares that add up to 100 %.",
             )  # fmt: skip
-        share += rest * others / others.sum()
+        share += remaining * others / others.sum()
     return Strata(name, names, code, share)
 
 
 def check_strata(constraint: Constraint, picks: int) -> None:
-    """Refuse strata that lack tiles for their share of what the budget buys.
+    """Check that strata have enough tiles for their shares of the budget.
 
     Args:
-        constraint: Constraint, with strata or without.
-        picks: How many tiles the budget buys at most.
+        constraint: Constraint, with or without strata.
+        picks: Maximum number of tiles within the budget.
 
     Raises:
-        ParameterError: With what would do.
+        ParameterError: A stratum is too small; the message contains a sufficient budget.
     """
     strata, given = constraint.strata, constraint.given
     if strata is None:
@@ -246,10 +252,10 @@ def check_strata(constraint: Constraint, picks: int) -> None:
         return
     size = int(strata.sizes()[short] - strata.sizes(given)[short])
     raise ParameterError(
-        f"the strata of {strata.name!r}, of which {strata.values[short]!r} is to have "
-        f"{100 * strata.share[short]:.3g} % of {picks + given.size} tiles",
-        f"The pool has {size} such tiles to choose from.",
-        "State a smaller share of it" + (f", or a budget of {room} tiles." if room else "."),
+        f"the strata of {strata.name!r} require {100 * strata.share[short]:.3g} % of "
+        f"{picks + given.size} tiles with the value {strata.values[short]!r}",
+        f"The pool has {size} such tiles.",
+        "Give a smaller share of this value" + (f", or a budget of {room} tiles." if room else "."),
     )
 
 
@@ -258,8 +264,9 @@ def _strata_codes(pool: Pool, name: str) -> tuple[NDArray[np.int64], list[str]]:
         return codes_of(pool, name)
     if pool.counts is None:
         raise ParameterError(
-            f"strata of {CLASS!r} in a pool without masks", "It is the most frequent class of each "
-            "mask.", "Give --masks FOLDER, or name a column.",
+            f"strata of {CLASS!r} for a pool without masks",
+            f"{CLASS!r} is the most frequent class of the mask of a tile.",
+            "Give --masks FOLDER, or use a column.",
         )  # fmt: skip
     code = np.where(pool.counts.any(axis=1), pool.counts.argmax(axis=1), -1)
     classes = range(pool.counts.shape[1]) if pool.legend is None else pool.legend.names
@@ -267,7 +274,7 @@ def _strata_codes(pool: Pool, name: str) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def codes_of(pool: Pool, name: str) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the value that each tile has of a column, or its scene; see `Attributes.codes`."""
+    """Return the encoded values of a column, or the scenes of tiles; see `Attributes.codes`."""
     if name == SCENE and pool.tiles is not None:
         return pool.tiles.scene_code.astype(np.int64), list(pool.tiles.scenes)
     known = pool.attributes if pool.attributes is not None else Attributes.of({})
@@ -276,11 +283,11 @@ def codes_of(pool: Pool, name: str) -> tuple[NDArray[np.int64], list[str]]:
 
 def _need_ground(pool: Pool, why: str, hint: str) -> None:
     if not pool.georeferenced:
-        raise DataError(f"a pool that does not lie on the Earth: {pool.unplaced}", why, hint)
+        raise DataError(f"the pool is not georeferenced: {pool.unplaced}", why, hint)
 
 
 def _points(pool: Pool) -> NDArray[np.float64]:
-    """Return the middles of tiles on the ellipsoid, (n, 3) metres from the centre of the Earth."""
+    """Return the centroids of tiles in geocentric coordinates on WGS84, (n, 3) in metres."""
     found = np.empty((len(pool), 3))
     for start in range(0, len(pool), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(pool)))

@@ -1,4 +1,4 @@
-"""What reading every pixel once tells of a pool: valid shares and class counts."""
+"""Measure the valid shares and class counts of a pool by reading every pixel once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 OnError = Literal["stop", "skip"]
-_VERSION = 1  # raised when something else is measured of the same pixels
+_VERSION = 1  # increased when measurements of the same pixels change
 
 
 def scan(
@@ -45,30 +45,30 @@ def scan(
 ) -> Pool:
     """Measure valid shares, count classes, and drop mostly empty tiles.
 
-    Nodata pixels and ignored classes are out of every count. A tile whose `valid_share` is under
-    `min_valid` leaves the pool before anything is ranked; `Pool.excluded` names it. A
-    scene without any valid pixel is refused, unless `skip_empty` says that such scenes are
-    expected: mostly it is a wrong nodata value, which should not pass for a smaller pool.
+    Nodata pixels and ignored classes are not counted. Tiles with a `valid_share` below
+    `min_valid` are removed from the pool before ranking and listed in `Pool.excluded`. A scene
+    without any valid pixel is an error, unless `skip_empty` is set: the usual cause is a wrong
+    nodata value, which should not silently reduce the pool.
 
     Args:
         pool: A pool cut from scenes.
-        bands: Bands whose nodata counts, 1-based; all when None or empty.
-        min_valid: Smallest share of valid pixels of a tile that stays, 0 to 1.
-        min_labelled: Smallest share of pixels that are counted in a class (valid and not ignored)
-            of a tile that stays, 0 to 1. Under a cloud of an ignored class a few pixels decide
-            what a patch scores; 0.5 leaves such patches out.
-        skip_empty: Whether scenes without a valid pixel are left out instead of refused.
-        on_error: "stop" at a scene that cannot be read, or "skip" it: `Pool.failed` says why, and
-            its tiles leave the pool.
-        known: What is known of scenes already; it becomes what is known of those of this pool.
+        bands: 1-based bands in which nodata is evaluated; all if None or empty.
+        min_valid: Minimum share of valid pixels of a tile, 0 to 1.
+        min_labelled: Minimum share of labelled pixels (valid and not ignored) of a tile, 0 to 1.
+            If most pixels have an ignored class such as cloud, a few pixels determine the score of
+            a tile; 0.5 removes such tiles.
+        skip_empty: Whether scenes without a valid pixel are left out; otherwise they are an error.
+        on_error: "stop" at unreadable scenes, or "skip" them: `Pool.failed` has the reasons, and
+            their tiles are removed.
+        known: Existing measurements of scenes; replaced by the measurements of this pool.
         progress: Called with ticks.
 
     Returns:
-        A pool with measured tiles and, where there are masks, `counts` and a legend.
+        A pool with measured tiles and, with masks, `counts` and a legend.
 
     Raises:
-        DataError: A mask holds an unknown class, a scene has no valid pixel,
-            no tile is left, or a file cannot be read.
+        DataError: A mask has an unknown class, a scene has no valid pixel, no tile is left, or a
+            file cannot be read.
     """
     bands = None if bands is None or not len(bands) else bands
     if pool.tiles is None:
@@ -107,8 +107,8 @@ def scan(
         raise DataError(
             f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels"
             if min_valid > 0
-            else f"all {len(pool)} tiles hold nothing but nodata",
-            "No tile is left to choose from.",
+            else f"all {len(pool)} tiles contain only nodata",
+            "No tile is left in the pool.",
             "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
             "(--nodata, nodata=...).",
         )
@@ -116,12 +116,12 @@ def scan(
         others = len(pool) - int(filled.sum())
         raise DataError(
             f"all {int(filled.sum())} tiles have less than {min_labelled:.0%} labelled pixels"
-            + (f" ({others} more are mostly empty)" if others else ""),
-            "No tile is left to choose from.",
-            "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
+            + (f" ({others} more are mostly invalid)" if others else ""),
+            "No tile is left in the pool.",
+            "Lower the threshold (--min-labelled, min_labelled=...), or check the ignored classes.",
         )
     if empty:
-        text = f"{len(empty)} of {len(pool.scenes)} images hold nothing but nodata and are not used"
+        text = f"{len(empty)} of {len(pool.scenes)} images contain only nodata and are not used"
         found.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
     excluded = {
         str(pool.ids[i]): f"{share[i]:.1%} valid pixels, under {min_valid:.0%}"
@@ -137,7 +137,7 @@ def scan(
 
 
 def _inferred(scenes: Iterable[Scene], failed: dict[str, str], *, skip: bool) -> Legend:
-    """Name the classes of the masks that can be read; put the others into `failed`."""
+    """Infer the classes of readable masks; add unreadable masks to `failed`."""
     masks = {scene.scene_id: scene.mask for scene in scenes if scene.mask is not None}
     try:
         return infer_legend(list(masks.values()))
@@ -156,9 +156,9 @@ def _measured(
     pool: Pool, legend: Legend | None, bands: Sequence[int] | None, failed: dict[str, str],
     known: dict[str, Measured], *, skip: bool, progress: ProgressFn | None,
 ) -> dict[str, Measured]:  # fmt: skip
-    """Measure the scenes that are not known yet; put those that cannot be read into `failed`."""
+    """Measure scenes without existing measurements; add unreadable scenes to `failed`."""
     tiles = pool.tiles
-    assert tiles is not None  # noqa: S101  (the caller has looked)
+    assert tiles is not None  # noqa: S101  (checked by the caller)
     labelled = any(scene.mask is not None for scene in pool.scenes)
     found: dict[str, Measured] = {}
     used: dict[str, Measured] = {}
@@ -175,7 +175,7 @@ def _measured(
             if scene.scene_id not in failed:
                 found[scene.scene_id] = used[key] = known[key]
             meter.advance(rows.size)
-    known.clear()  # what is of no scene of this pool is not kept
+    known.clear()  # drop measurements of other scenes
     known.update(used)
     return found
 
@@ -183,7 +183,7 @@ def _measured(
 def _key(
     scene: Scene, ids: NDArray[np.str_], legend: Legend | None, bands: Sequence[int] | None
 ) -> str:
-    """Hash of everything that is measured of a scene depends on."""
+    """Return a hash of all inputs of the measurements of a scene."""
     info, mask = scene.source.info, scene.mask
     print_of_mask = None if mask is None else [mask.info.fingerprint, mask.info.nodata]
     classes = legend.to_dict() if legend is not None and mask is not None else None
@@ -192,16 +192,16 @@ def _key(
 
 
 def _nothing_valid(pool: Pool, empty: Sequence[str]) -> DataError:
-    """Say by which rules a scene has no valid pixel."""
+    """Return the error for a scene without a valid pixel, with the rules of validity."""
     rules = next(s.source.info.rules for s in pool.scenes if s.scene_id == empty[0])
     alpha = any(rule.startswith("alpha") for rule in rules)
     return DataError(
-        f"the scene {empty[0]!r} has no valid pixel by its {' and '.join(rules)}"
-        + (f" (and so have {len(empty) - 1} more)" if len(empty) > 1 else ""),
-        "Every scene needs some valid pixels.",
-        ("Remove the alpha band where it is wrong: gdal_translate -b 1 -b 2 -b 3 IN OUT"
+        f"the scene {empty[0]!r} has no valid pixel according to its {' and '.join(rules)}"
+        + (f" ({len(empty) - 1} more scenes have none)" if len(empty) > 1 else ""),
+        "Every scene must have some valid pixels.",
+        ("Remove the alpha band if it is wrong: gdal_translate -b 1 -b 2 -b 3 IN OUT"
         if alpha else "Check the nodata value (--nodata, nodata=...)")
-        + ", or leave such scenes out (--skip-empty, skip_empty=True).",
+        + ", or skip such scenes (--skip-empty, skip_empty=True).",
     )  # fmt: skip
 
 
@@ -216,12 +216,12 @@ def _scan_scene(
     counted = scene.mask is not None and legend is not None
     counts = np.zeros((len(tiles), len(legend)), np.int64) if counted and legend else None
 
-    def wanted(number: int) -> list[tuple[Source, Window]]:
+    def windows(number: int) -> list[tuple[Source, Window]]:
         read = [scene.source] if info.masked or not inside[number] else []
         read += [scene.mask] if scene.mask is not None and counts is not None else []
         return [(source, tiles.window(number)) for source in read]
 
-    ahead = read_ahead((scene.source, scene.mask), len(tiles), wanted)
+    ahead = read_ahead((scene.source, scene.mask), len(tiles), windows)
     for i in range(len(tiles)):
         ahead.at(i)
         window = tiles.window(i)

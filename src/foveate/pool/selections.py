@@ -1,4 +1,4 @@
-"""A selection as every verb stores it: one row a chosen tile, with its window and its outline."""
+"""Files of selections: one row per selected tile, with its window and its outline."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def save_selection(
     about: Mapping[str, Any],
     spec: EncoderSpec | None,
 ) -> None:
-    """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
+    """Write a selection: rank, tile, window, score, costs, weight, and geometry if available.
 
-    The footer holds the schema version, method, options, seed, budget, what was spent and left,
-    the pool and the encoder.
+    The footer contains the schema version, method, options, seed, budget, spent and unspent
+    amounts, the pool and the encoder.
 
     Args:
         path: File to write.
         pool: The pool.
-        selection: What was chosen of it, possibly nothing.
-        budget: Under which budget; None where a threshold has chosen.
-        about: Facts of the whole pool for the footer: "fingerprint", "tiles", "cost".
-        spec: The encoder, if there was one.
+        selection: The selection, possibly empty.
+        budget: The budget; None if the tiles were selected by a threshold.
+        about: Facts on the whole pool for the footer: "fingerprint", "tiles", "cost".
+        spec: The encoder, or None.
     """
     import pyarrow as pa
 
@@ -82,9 +82,9 @@ def save_selection(
 
 
 def stored_methods(run: Run) -> list[str]:
-    """Return the names of the selections that a run holds, in the order of its job.
+    """Return the names of the selections of a run, in the order of its job.
 
-    A file may be left from an earlier job with other methods: the job says what is current.
+    Files of an earlier job with other methods may remain; only methods of the current job count.
     """
     stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
     current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]

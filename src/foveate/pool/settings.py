@@ -1,4 +1,4 @@
-"""Fields of every job on imagery: which files, and how they are cut."""
+"""Fields of all jobs on imagery: files and tiling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foveate.run.options import Bands, Box, Names, Option, PathText
 
 
 class ImageryJob(Job):
-    """Which imagery."""
+    """Imagery."""
 
     images: Annotated[list[PathText], Option("Input", argument=True, metavar="IMAGES")] = Field(
         min_length=1
@@ -23,40 +23,40 @@ class ImageryJob(Job):
     """Folder or glob of masks, paired by name; repeatable."""
     classes: Annotated[PathText | None, Option("Input")] = None
     """Classes file: YAML, TOML or JSON."""
-    mask_suffix: Annotated[str, Option(default="usual words tell them", metavar="_truth")] = ""
-    """How names of masks end, where the usual words do not tell them from images."""
+    mask_suffix: Annotated[str, Option(default="words such as mask", metavar="_truth")] = ""
+    """Ending of the names of masks, if words such as mask and label do not distinguish them."""
     extra: Annotated[list[PathText], Option(repeated=True)] = Field([])
-    """Further bands alongside (surface model), paired by name; repeatable."""
+    """Further bands (surface model), paired by name; repeatable."""
     stack: Annotated[Names, Option(metavar="B4,B3,B2")] = Field([])
-    """File name endings that are bands of one scene."""
+    """Endings of file names that are bands of one scene."""
     bands: Annotated[Bands, Option("Model", default="all")] = Field([])
-    """Bands to use, from 1."""
-    nodata: Annotated[float | None, Option(default="as the files say")] = None
+    """Bands to use, numbered from 1."""
+    nodata: Annotated[float | None, Option(default="declared in the files")] = None
     """Value of missing pixels."""
     min_valid: float = Field(0.5, ge=0, le=1)
-    """Smallest valid share of a tile that stays."""
+    """Minimum share of valid pixels of a tile."""
     min_labelled: float = Field(0.0, ge=0, le=1)
-    """Smallest labelled (not ignored) share of a tile that stays, where there are masks."""
+    """Minimum share of labelled (not ignored) pixels of a tile, with masks."""
     skip_empty: bool = False
-    """Leave out scenes of nothing but nodata, instead of refusing them."""
+    """Skip scenes that contain only nodata; otherwise they are an error."""
     assets: Annotated[
-        Names, Option("Input", default="the only one", metavar="red,green,blue")
+        Names, Option("Input", default="the only asset", metavar="red,green,blue")
     ] = Field([])  # fmt: skip
-    """Of STAC: the assets that are bands of one scene, in order."""
+    """STAC: assets that are bands of one scene, in order."""
     datetime: Annotated[str, Option("Input", default="any", metavar="A/B")] = ""
-    """Of STAC: only items of this date (2024, 2024-05, 2024-05-31), or from A to B."""
+    """STAC: only items of this date (2024, 2024-05, 2024-05-31), or from A to B."""
     bbox: Annotated[Box, Option("Input", default="anywhere", metavar="W,S,E,N")] = Field([])
-    """Of STAC: only items that touch this box, in degrees."""
+    """STAC: only items that intersect this box, in degrees."""
     max_cloud: Annotated[
         float | None, Option("Input", default="any", metavar="PERCENT")
     ] = Field(None, ge=0, le=100)  # fmt: skip
-    """Of STAC: only items with at most this cloud cover (eo:cloud_cover)."""
+    """STAC: only items with at most this cloud cover (eo:cloud_cover)."""
 
     def item_search(self) -> Search:
-        """Return which items of STAC are meant, and which of their assets.
+        """Return the selection of STAC items and of their assets.
 
         Raises:
-            ParameterError: Dates or a box that cannot be.
+            ParameterError: The dates or the box are invalid.
         """
         return Search(
             tuple(self.assets), self.datetime, tuple(self.bbox), self.max_cloud,
@@ -65,13 +65,13 @@ class ImageryJob(Job):
 
 
 class PoolJob(ImageryJob):
-    """Which imagery, and how it is cut."""
+    """Imagery and its tiling."""
 
     tile: Annotated[int | None, Option("Input")] = Field(256, ge=0)
-    """Side of a tile in pixels; 0: each image as it is."""
+    """Side of a tile in pixels; 0: whole images."""
     stride: Annotated[int | None, Option(default="the tile")] = None
     """Step between tiles in pixels."""
     edge: Literal["shift", "drop", "pad", "clip"] = "shift"
-    """What becomes of tiles that reach over the edge."""
+    """Handling of tiles that extend beyond the edge of a scene."""
     coordinates: PathText | None = None
-    """Coordinate list (5 or 6 columns) to take the tiles from, instead of a grid."""
+    """Coordinate list (5 or 6 columns) of tiles, instead of a grid."""

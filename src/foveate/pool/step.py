@@ -1,4 +1,4 @@
-"""The first step of every job: the pool, measured once and kept in the run."""
+"""The first step of every job: measure the pool once, and store it in the run."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 4  # raised when the step writes something else for the same inputs
-WHOLE = 4096  # longest side in pixels of an image that is taken whole
+VERSION = 4  # increased when the outputs of the step change for the same inputs
+WHOLE = 4096  # maximum side in pixels of an image used as a single tile
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What is done with a pool after it was measured, before it is kept.
+    """Functions applied to a measured pool before it is stored.
 
     Attributes:
-        key: What it depends on, JSON-ready; empty for nothing.
-        steps: Functions from a pool to a pool, one after the other.
+        key: Inputs of the functions, JSON-ready; empty if there are none.
+        steps: Functions from a pool to a pool, applied in order.
     """
 
     key: tuple[Any, ...] = ()
     steps: tuple[Callable[[Pool], Pool], ...] = ()
 
     def apply(self, pool: Pool) -> Pool:
-        """Return the pool after all steps."""
+        """Apply all functions to a pool."""
         for step in self.steps:
             pool = step(pool)
         return pool
@@ -51,27 +51,27 @@ def measured_pool(
     also: Refinement | None = None,
     on_error: OnError = "stop",
 ) -> tuple[Pool, str]:
-    """Open the files; measure them unless the run has done so.
+    """Open the files, and measure them unless the run has done so.
 
     Args:
-        job: Which imagery, and how it is cut.
+        job: Imagery and its tiling.
         run: Run open for writing.
         progress: Called with ticks.
-        also: What else is done with the pool before it is kept.
+        also: Functions applied to the pool before it is stored.
         on_error: See `open_pool`.
 
     Returns:
-        The pool, and a hash of everything that it depends on.
+        The pool, and a hash of all its inputs.
 
     Raises:
-        DataError: See `open_pool` and `scan`; or an image is too large to be taken whole.
-        ParameterError: A grid that cannot be.
+        DataError: See `open_pool` and `scan`; or an image is too large to be a single tile.
+        ParameterError: The grid is invalid.
     """
     if not job.tile and (job.stride is not None or job.coordinates is not None):
         raise ParameterError(
-            "a stride or a coordinate list for images that are taken whole",
-            "They say where tiles of a stated side lie.",
-            "Give the tile's side: --tile 256.",
+            "a stride or a coordinate list is given with --tile 0, which uses whole images",
+            "Both require the side of a tile.",
+            "Give the side of a tile: --tile 256.",
         )
     headers = opened_pool(
         job, tile=job.tile or WHOLE, stride=job.stride, edge=job.edge,
@@ -83,11 +83,11 @@ def measured_pool(
 
 
 def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
-    """Open the files, headers only; `cut` says how, in the words of `open_pool`.
+    """Open the files, headers only; `cut` has the tiling arguments of `open_pool`.
 
     Raises:
         DataError: See `open_pool`.
-        ParameterError: A grid that cannot be.
+        ParameterError: The grid is invalid.
     """
     return open_pool(
         job.images, masks=job.masks or None, mask_suffix=job.mask_suffix, classes=job.classes,
@@ -104,17 +104,17 @@ def measure(
     """Measure a pool (step ``pool``) unless the run has done so.
 
     Args:
-        headers: What `opened_pool` gives.
-        job: What it was opened for.
+        headers: Result of `opened_pool`.
+        job: The job of `opened_pool`.
         run: Run open for writing.
         progress: Called with ticks.
-        also: What else is done with the pool before it is kept.
-        part: Name of a pool beside that of the run: its step is ``pool PART``, its files lie in
+        also: Functions applied to the pool before it is stored.
+        part: Name of an additional pool of the run: its step is ``pool PART``, its files are in
             ``work/PART``.
-        on_error: See `open_pool`. Scenes that could not be read the last time are tried again.
+        on_error: See `open_pool`. Scenes that could not be read before are tried again.
 
     Returns:
-        The pool, and a hash of everything that it depends on.
+        The pool, and a hash of all its inputs.
 
     Raises:
         DataError: See `scan`.
@@ -157,25 +157,25 @@ def measure(
 
 
 def leave_out(run: Run, pool: Pool, key: str, failed: Mapping[str, str]) -> tuple[Pool, str]:
-    """Leave scenes out that turned out to be unreadable after the pool had been measured.
+    """Leave out scenes that could not be read after the pool was measured.
 
-    The tables of the run are written again without them; the next time the pool is made anew, of
-    what was measured, and they are tried again.
+    The tables of the run are rewritten without them. In the next run, the pool is created again
+    from the stored measurements, and these scenes are tried again.
 
     Args:
-        run: Open for writing.
-        pool: What `measure` returned.
+        run: Run open for writing.
+        pool: Result of `measure`.
         key: Its hash.
-        failed: Scene -> why it cannot be read.
+        failed: Scene -> reason why it cannot be read.
 
     Returns:
-        The pool that is left, and its hash.
+        The remaining pool, and its hash.
     """
     if not failed:
         return pool, key
-    rest = pool.without_scenes(failed)
-    save_pool(run.path, rest)
-    return rest, _key_without(key, failed)
+    remaining = pool.without_scenes(failed)
+    save_pool(run.path, remaining)
+    return remaining, _key_without(key, failed)
 
 
 def _key_without(key: str, failed: Mapping[str, str]) -> str:
@@ -183,12 +183,12 @@ def _key_without(key: str, failed: Mapping[str, str]) -> str:
 
 
 def _check_whole(pool: Pool) -> None:
-    """Refuse images that no model looks at in one piece."""
+    """Check that images are small enough to be single tiles."""
     for scene in pool.scenes:
         height, width = scene.source.info.shape
         if max(height, width) > WHOLE:
             raise DataError(
                 f"the image {scene.scene_id!r} has {height} x {width} pixels",
-                f"An image is taken whole up to {WHOLE} pixels a side.",
-                "Cut the images into tiles: --tile 256, where the command has it, or beforehand.",
+                f"Whole images must have at most {WHOLE} pixels per side.",
+                "Cut the images into tiles: --tile 256, if the command has this option, or before.",
             )

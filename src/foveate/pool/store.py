@@ -1,4 +1,4 @@
-"""A pool in a run directory: ``scenes.parquet``, ``tiles.parquet``, ``legend.json``."""
+"""Files of a pool in a run directory: ``scenes.parquet``, ``tiles.parquet``, ``legend.json``."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FILES = (
 
 
 ATTRIBUTES = "tables/attributes.parquet"
-FAILED = "tables/failed.json"  # scene -> why it cannot be read, where such scenes are skipped
+FAILED = "tables/failed.json"  # scene -> reason, if unreadable scenes are skipped
 
 
 def save_pool(path: Path, pool: Pool) -> tuple[str, ...]:
-    """Write the pool's tables into a run directory; return their names.
+    """Write the tables of a pool to a run directory; return their names.
 
-    GeoParquet with WGS84 footprints when every scene is georeferenced.
+    ``tiles.parquet`` is GeoParquet with WGS84 footprints if every scene is georeferenced.
 
     Raises:
-        StorageError: They cannot be written.
+        StorageError: A file cannot be written.
     """
     write_parquet(path / "scenes.parquet", scenes_table(pool))
     table = tiles_table(pool)
@@ -62,16 +62,16 @@ def save_pool(path: Path, pool: Pool) -> tuple[str, ...]:
 
 
 def save_notes(path: Path, pool: Pool) -> None:
-    """Write what was noted of the files, with the names of all that it is about.
+    """Write the notes of a pool, with the names of all files concerned.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     write_json(path / NOTES, [note.to_dict() for note in pool.notes])
 
 
 def load_pool(path: Path, opened: Pool) -> Pool:
-    """Return `opened` (scenes and files) with the tiles and counts that were stored."""
+    """Return `opened` (scenes and files) with the stored tiles and counts."""
     table = read_parquet(path / "tiles.parquet")
     legend = read_json(path / "tables/legend.json")
     counts = None
@@ -99,12 +99,12 @@ def load_pool(path: Path, opened: Pool) -> Pool:
 
 
 def load_failed(path: Path) -> dict[str, str]:
-    """Return the scenes that the pool in a run directory lacks: scene -> why."""
+    """Return the skipped scenes of the pool in a run directory: scene -> reason."""
     return read_json(path / FAILED) if (path / FAILED).is_file() else {}
 
 
 def tiles_table(pool: Pool) -> pa.Table:
-    """Return the tiles with counts and, when georeferenced, footprints (WKB)."""
+    """Return the tiles with counts and, if georeferenced, footprints (WKB)."""
     import pyarrow as pa
     import shapely
 
@@ -128,7 +128,7 @@ def tiles_table(pool: Pool) -> pa.Table:
 def scenes_table(pool: Pool) -> pa.Table:
     """Return one row per scene: size, bands, dtype, nodata, CRS, affine, fingerprint, uri.
 
-    Of scenes that STAC describes also the address of the item and the names of the assets.
+    Scenes of STAC items also have the address of the item, and names and addresses of the assets.
     """
     import pyarrow as pa
 

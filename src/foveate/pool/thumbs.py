@@ -1,4 +1,4 @@
-"""Pictures of tiles and scenes in a run, so that its report never needs the source imagery."""
+"""Thumbnails of tiles and scenes in a run, so that its report does not need the imagery."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_thumbs(
     bands: Sequence[int] = (),
     progress: ProgressFn | None = None,
 ) -> list[str]:
-    """Write pictures of tiles and overviews of scenes.
+    """Write thumbnails of tiles and scenes.
 
     ``tables/thumbs.parquet`` lists them: kind ("tile" or "scene"), name (tile id or scene), file.
 
@@ -40,8 +40,8 @@ def write_thumbs(
         path: Run directory.
         pool: A pool cut from scenes.
         rows: Rows of the tiles; they may repeat.
-        scenes: Scenes to show whole.
-        bands: 1-based bands that the user chose; the first three are shown.
+        scenes: Scenes of which a thumbnail is written.
+        bands: 1-based bands chosen by the user; the first three are displayed.
         progress: Called with ticks.
 
     Returns:
@@ -53,13 +53,13 @@ def write_thumbs(
     rows = np.unique(rows)
     entries: list[dict[str, str]] = []
     with Meter(progress, "drawing thumbnails", rows.size + len(scenes)) as meter:
-        for scene, own in pool.per_scene():
-            here = own[np.isin(own, rows)]
-            if not here.size and scene.scene_id not in scenes:
+        for scene, scene_rows in pool.per_scene():
+            chosen = scene_rows[np.isin(scene_rows, rows)]
+            if not chosen.size and scene.scene_id not in scenes:
                 continue
             use = display_bands(bands, scene.source.info.bands)
             value_range = display_range(scene.source, use)
-            for row in here:
+            for row in chosen:
                 raster = read_small(scene.source, pool.tiles.window(row), use, _TILE_SIDE)
                 file = f"thumbs/tiles/{_name(pool.ids[row])}.jpg"
                 _put(path / file, jpeg(to_rgb(raster, value_range), _TILE_SIDE))
@@ -81,5 +81,5 @@ def _put(path: Path, picture: bytes) -> None:
 
 
 def _name(text: str) -> str:
-    # Ids may hold anything that a file name may: a hash is safe in every file system and page.
+    # Ids may contain any character of a file name: a hash is safe in file systems and pages.
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()

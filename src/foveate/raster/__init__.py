@@ -1,8 +1,8 @@
 """Rasters: windowed reads in the native dtype, with a mask of valid pixels.
 
-Nodata is a mask here, never a value. A `Source` is anything that can be read by windows; it
-opens lazily in each process and can be pickled. `FileSource` reads whatever GDAL reads,
-`StackSource` puts the bands of several files on one grid, `ArraySource` wraps an array.
+Nodata is represented by a mask, never by a value. A `Source` can be read by windows; it is opened
+lazily in each process and can be pickled. `FileSource` reads files of GDAL, `StackSource` stacks
+the bands of several files on one grid, `ArraySource` wraps an array.
 """
 
 from foveate.raster.ahead import open_ahead, read_ahead, unplanned

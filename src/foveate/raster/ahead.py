@@ -1,4 +1,4 @@
-"""Windows that are read one after the other, fetched side by side where their files are remote."""
+"""Prefetch windows of remote files in parallel, before they are read in sequence."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def read_ahead(
     wanted: Callable[[int], Sequence[Look]],
     bands: Sequence[int] | None = None,
 ) -> Ahead:
-    """Return what fetches windows before they are read; call ``at(number)`` before each.
+    """Return an object that prefetches windows; call ``at(number)`` before each step.
 
     Args:
-        sources: All that is going to be read.
-        count: Number of steps to come, in order.
-        wanted: Number of a step -> the windows that it reads, with the shape that they are read
-            at, if that is not their own.
-        bands: 1-based bands that are read of each; all when None.
+        sources: All sources that will be read.
+        count: Number of steps, in order.
+        wanted: Number of a step -> the windows that it reads, with the shape at which they are
+            read, if it is not their native shape.
+        bands: 1-based bands that are read of each source; all if None.
     """
 
     def plan(number: int) -> list[tuple[RemoteObject, list[tuple[int, int]]]]:
-        found = []
+        blocks = []
         for source, window, *shape in wanted(number):
             for part in _files(source):
-                with contextlib.suppress(FoveateError):  # who reads it will say what is wrong
-                    own = bands if part is source else None
-                    found.append(part.blocks(window, own, *shape))
-        return [one for one in found if one is not None]
+                with contextlib.suppress(FoveateError):  # the error is raised when it is read
+                    part_bands = bands if part is source else None
+                    blocks.append(part.blocks(window, part_bands, *shape))
+        return [block for block in blocks if block is not None]
 
     parts = [part for source in sources if source is not None for part in _files(source)]
     remote = any(part.is_remote for part in parts)
@@ -52,15 +52,15 @@ def read_ahead(
 
 
 def open_ahead(sources: Iterable[Source | None]) -> None:
-    """Open what is remote of sources side by side; errors are left to who reads it."""
+    """Open remote files of sources in parallel; errors are raised when they are read."""
     files = (part for source in sources if source is not None for part in _files(source))
     open_together([URL(part.path) for part in files if part.is_remote])
 
 
 def unplanned(sources: Iterable[Source | None]) -> list[FileSource]:
-    """Return the remote files, each once, whose windows cannot be fetched ahead.
+    """Return the distinct remote files whose windows cannot be prefetched.
 
-    async-tiff does not say where their pixels are, so that they are read as GDAL asks for them.
+    async-tiff cannot locate their pixels, so that bytes are fetched when GDAL requests them.
     """
     parts = {
         part.path: part
@@ -73,7 +73,7 @@ def unplanned(sources: Iterable[Source | None]) -> list[FileSource]:
 
 
 def _files(source: Source) -> list[FileSource]:
-    """Return the files whose windows are those of a source."""
+    """Return the files of a source that have the same windows as the source."""
     if isinstance(source, FileSource):
         return [source]
     if isinstance(source, StackSource):

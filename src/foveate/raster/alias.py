@@ -1,4 +1,4 @@
-"""Names by which GDAL can open files whose own names are no UTF-8."""
+"""Names for GDAL of files whose names are not UTF-8."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 from foveate.files import printable
 
-_BESIDE = (".aux.xml", ".ovr", ".msk")  # after the name, and what takes the suffix's place:
-_INSTEAD = (".tfw", ".tifw", ".wld", ".pgw", ".pngw", ".jgw", ".jpgw", ".j2w", ".prj", ".aux.xml")
+_APPENDED = (".aux.xml", ".ovr", ".msk")  # sidecar suffixes appended to the name
+_REPLACED = (".tfw", ".tifw", ".wld", ".pgw", ".pngw", ".jgw", ".jpgw", ".j2w", ".prj", ".aux.xml")
 
 _lock = threading.Lock()
 _folders: dict[int, Path] = {}  # process -> its folder of links
 
 
 def gdal_name(path: str) -> str:
-    """Return a name that GDAL understands, which reads names as UTF-8.
+    """Return a name of a file for GDAL, which decodes names as UTF-8.
 
-    Where the locale is ASCII, Python's text for a path is another than its UTF-8. A name that is
-    no UTF-8 at all is reached through a link with a name that is; its sidecars are linked, too.
+    With an ASCII locale, Python's text of a path differs from its UTF-8. Files with names that are
+    not UTF-8 are opened through a symbolic link with a valid name; their sidecars are linked, too.
 
     Raises:
-        OSError: There is no place for the link.
+        OSError: The link cannot be created.
     """
     try:
         path.encode()
@@ -37,21 +37,21 @@ def gdal_name(path: str) -> str:
     text = printable(path)
     if os.fsencode(path) == text.encode():
         return text
-    here = Path(path).absolute()
+    file = Path(path).absolute()
     with _lock:
-        if not _is_text(str(here.parent)):
-            # What a virtual raster names lies beside it.
-            here = _link(_folder() / _hash(here.parent), here.parent) / here.name
-        if _is_text(here.name):
-            return str(here)
-        name = _hash(here)
-        for end in _BESIDE:
+        if not _is_text(str(file.parent)):
+            # The folder is linked, because source files of a virtual raster may be in it.
+            file = _link(_folder() / _hash(file.parent), file.parent) / file.name
+        if _is_text(file.name):
+            return str(file)
+        name = _hash(file)
+        for end in _APPENDED:
             _link(
-                _folder() / f"{name}{printable(here.suffix)}{end}", here.with_name(here.name + end)
+                _folder() / f"{name}{printable(file.suffix)}{end}", file.with_name(file.name + end)
             )
-        for end in _INSTEAD:
-            _link(_folder() / f"{name}{end}", here.with_suffix(end))
-        return str(_link(_folder() / f"{name}{printable(here.suffix)}", here))
+        for end in _REPLACED:
+            _link(_folder() / f"{name}{end}", file.with_suffix(end))
+        return str(_link(_folder() / f"{name}{printable(file.suffix)}", file))
 
 
 def _is_text(name: str) -> bool:
@@ -63,7 +63,7 @@ def _hash(path: Path) -> str:
 
 
 def _folder() -> Path:
-    """Return the folder of this process for links; it is removed at the end."""
+    """Return the folder of this process for links; it is removed at exit."""
     process = os.getpid()
     if process not in _folders:
         _folders[process] = Path(tempfile.mkdtemp(prefix="foveate-names-"))

@@ -1,4 +1,4 @@
-"""What a raster is: pixels of a window, a mask of the valid ones, and something to read from."""
+"""Basic types of rasters: pixels with a mask of valid pixels, and their sources."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Remark(NamedTuple):
-    """Something about how a file is read that its reader should know; `Note`s are made of them.
+    """A peculiarity of how a file is read, from which a `Note` is created.
 
     Attributes:
-        about: What it is.
-        value: The band, value or number that it is about, or "".
+        about: Kind of the peculiarity.
+        value: The band, value or number concerned, or "".
     """
 
     about: Literal[
@@ -37,26 +37,27 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known of a raster without reading pixels.
+    """Metadata of a raster.
 
     Attributes:
         shape: ``(height, width)`` in pixels.
         bands: Number of data bands (an alpha band is a mask, not data).
         dtype: NumPy name of the native dtype.
-        nodata: Value that marks missing pixels in all bands, or None; see `Raster`. A float, but
-            for whole numbers beyond 2^53.
+        nodata: Value that marks missing pixels in all bands, or None; see `Raster`. A float, except
+            for integers beyond 2^53.
         geobox: Georeference, or None.
         fingerprint: Hash of the content.
         descriptions: One per band, possibly empty strings.
         masked: Whether pixels can be invalid (nodata, alpha, mask band, floats that may be NaN).
-        unplaced: Why a georeference that the file states is not used, as the end of a sentence
-            "it ..."; mostly "".
-        rules: By which rules pixels are valid, in words: "alpha band 4", "nodata 0"; all must hold.
-        scaling: (scale, offset) of each band with which stored values become physical ones, as
-            the file states them; () where it states none.
-        orientation: How the pixels are stored, 1 to 8 as in TIFF and EXIF; they are read upright.
-        lossy: Whether the compression changes values.
-        remarks: What the reader should know of how the file is read.
+        unplaced: Reason why the georeference of the file is not used, as the end of a sentence
+            "it ..."; usually "".
+        rules: Rules of validity in words: "alpha band 4", "nodata 0"; all must hold.
+        scaling: Declared (scale, offset) of each band, which convert stored to physical values; ()
+            if none are declared.
+        orientation: Orientation of the stored pixels, 1 to 8 as in TIFF and EXIF; they are read
+            upright.
+        lossy: Whether the compression is lossy.
+        remarks: Peculiarities of how the file is read.
     """
 
     shape: tuple[int, int]
@@ -76,7 +77,7 @@ class SourceInfo:
 
     @cached_property
     def place(self) -> Place:
-        """Where it lies: on the Earth, in a plane of its own, or nowhere that is known."""
+        """Place of the raster: on the Earth, in a plane, or none."""
         return place_of(self.geobox, self.unplaced)
 
 
@@ -84,15 +85,14 @@ class SourceInfo:
 class Raster:
     """Pixels of one window.
 
-    A pixel is missing where all bands that were read hold the nodata value, where any of them is
-    NaN or infinite, and where alpha or a mask band says so (`foveate.raster.reading` has all
-    rules). The two rules differ on purpose: a
-    nodata value is mostly 0, which also is a measurement (black water in one band) and then says
-    nothing unless every band has it; NaN never is one, and a model that gets it in one band
-    gives NaN.
+    A pixel is invalid if all bands that were read have the nodata value, if any of them is NaN or
+    infinite, or if it is masked by alpha or a mask band (see `foveate.raster.reading` for all
+    rules). The first two rules differ on purpose: the nodata value is usually 0, which is also a
+    measurement (black water in one band), and marks missing pixels only if every band has it; NaN
+    is never a measurement, and NaN in one band makes the output of a model NaN.
 
     Attributes:
-        data: (c, h, w) in the native dtype; what stands under invalid pixels has no meaning.
+        data: (c, h, w) in the native dtype; values of invalid pixels are arbitrary.
         valid: (h, w) bool.
     """
 
@@ -107,11 +107,11 @@ class Raster:
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that can be read by windows. Picklable; opens lazily in each process."""
+    """Interface of rasters that are read by windows. Picklable; opened lazily in each process."""
 
     @property
     def info(self) -> SourceInfo:
-        """What is known without reading pixels."""
+        """Metadata of the raster."""
         ...
 
     def read(
@@ -124,10 +124,10 @@ class Source(Protocol):
         """Read a window.
 
         Args:
-            window: Pixels to read; the whole raster when None. What lies outside the raster is
+            window: Pixels to read; the whole raster if None. Pixels outside the raster are
                 invalid.
-            bands: 1-based band numbers in the order wanted; all when None.
-            out_shape: ``(height, width)`` to which the window is resampled (average when
-                smaller, bilinear when larger); its own size when None.
+            bands: 1-based band numbers in the requested order; all if None.
+            out_shape: ``(height, width)`` to which the window is resampled (average if
+                smaller, bilinear if larger); its native size if None.
         """
         ...

@@ -1,8 +1,8 @@
-"""Frames that nobody has declared: pixels of 0, or of the greatest value, from the border inwards.
+"""Undeclared frames: pixels of 0, or of the maximum value, from the border inwards.
 
-Scenes that were warped or cut lie in a frame of such pixels; without a nodata value they pass for
-ground. A frame is looked for where it must begin, in small windows along the border, so that a
-large scene is not read for it; only where there is one the whole scene is, at reduced size.
+Warped or cropped scenes often have such a frame; without a nodata value its pixels count as valid.
+Frames are detected in small windows along the border, so that large scenes need not be read; the
+whole scene is read, at reduced size, only if these windows contain a frame.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from foveate.raster.base import Raster, Source
 
-LEAST = 0.02  # share of the pixels from which a frame is worth a word
-_SIDE = 16  # of the windows along the border
-_SIZE = 512  # longer side of the reduced scene
-_NOISE = 10  # grey values by which lossy compression moves 0 and 255
+LEAST = 0.02  # minimum share of pixels of a frame that is reported
+_SIDE = 16  # side of the windows along the border, pixels
+_SIZE = 512  # longer side of the reduced scene, pixels
+_NOISE = 10  # maximum change of 0 and 255 by lossy compression
 
 
 class Frame(NamedTuple):
-    """A frame that no rule of validity covers.
+    """A frame of pixels that are valid by all rules.
 
     Attributes:
-        value: What all bands hold there.
+        value: Value of all bands in the frame.
         share: Share of the pixels, 0 to 1.
     """
 
@@ -42,8 +42,8 @@ def find_frame(source: Source, bands: Sequence[int] | None = None) -> Frame | No
     """Return the undeclared frame of a raster, or None.
 
     Args:
-        source: The raster. Floating-point values have NaN for what is missing, and no frame.
-        bands: 1-based bands that must all hold the value; all when None.
+        source: The raster. Floating-point rasters have no frame, because they can store NaN.
+        bands: 1-based bands that must all have the value; all if None.
 
     Raises:
         DataError: The raster cannot be read.
@@ -54,36 +54,36 @@ def find_frame(source: Source, bands: Sequence[int] | None = None) -> Frame | No
     height, width = info.shape
     values = [v for v in (0, int(np.iinfo(info.dtype).max)) if v != info.nodata]
     noise = _NOISE if info.lossy and info.dtype == "uint8" else 0
-    seen = [source.read(window, bands=bands) for window in _along_border(height, width)]
-    values = [v for v in values if any(_holds(r, v, noise).mean() > 0.5 for r in seen)]
+    border = [source.read(window, bands=bands) for window in _along_border(height, width)]
+    values = [v for v in values if any(_equal(r, v, noise).mean() > 0.5 for r in border)]
     if not values:
         return None
     factor = min(1.0, _SIZE / max(height, width))
     shape = (max(1, round(height * factor)), max(1, round(width * factor)))
     small = source.read(bands=bands, out_shape=None if factor == 1 else shape)
-    frames = [Frame(v, float(_from_border(_holds(small, v, noise)).mean())) for v in values]
+    frames = [Frame(v, float(_from_border(_equal(small, v, noise)).mean())) for v in values]
     largest = max(frames, key=lambda frame: frame.share)
     return largest if largest.share >= LEAST else None
 
 
 def _along_border(height: int, width: int) -> list[Window]:
-    """Windows at the corners and in the middle of the sides."""
+    """Return windows at the corners and in the middle of the sides."""
     h, w = min(_SIDE, height), min(_SIDE, width)
     rows, cols = ((0, (n - s) // 2, n - s) for n, s in ((height, h), (width, w)))
     inner = (rows[1], cols[1])
     return [Window(y, x, h, w) for y in rows for x in cols if (y, x) != inner]
 
 
-def _holds(raster: Raster, value: int, noise: int) -> NDArray[np.bool_]:
-    """Return (h, w) where valid pixels hold a value in all bands, to within the noise."""
+def _equal(raster: Raster, value: int, noise: int) -> NDArray[np.bool_]:
+    """Return (h, w) whether valid pixels equal a value in all bands, within the noise."""
     low, high = value - noise, value + noise
     return ((raster.data >= low) & (raster.data <= high)).all(axis=0) & raster.valid
 
 
-def _from_border(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep what is connected with the border."""
+def _from_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the parts of a mask that are connected with the border."""
     from scipy.ndimage import label
 
-    parts, _ = label(there)
+    parts, _ = label(mask)
     border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
     return np.isin(parts, border[border > 0])

@@ -1,4 +1,4 @@
-"""Raster files, through GDAL: the one place that opens them to read."""
+"""Raster files, read through GDAL: the only module that opens them for reading."""
 
 from __future__ import annotations
 
@@ -46,29 +46,30 @@ GDAL = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
     "GDAL_CACHEMAX": 256 << 20,  # bytes; the default, 5 % of memory, breaks the memory bound
 }
-# Sidecars (.aux.xml, .tfw, .ovr, .msk) are asked for by name: listing the folder at each file
-# would be quadratic. Reading changes none of them: GDAL writes .aux.xml for what it was told or
-# has computed (statistics), and here it never is.
+# Sidecars (.aux.xml, .tfw, .ovr, .msk) are probed by name: listing the folder for each file
+# would be quadratic. Reading never modifies them: GDAL writes .aux.xml for metadata that were set
+# or computed (statistics), which does not happen here.
 _READING = GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
 _OPEN_FILES = 16
-_OPEN_REMOTE = 64  # they hold no file handles
-_VIRTUAL = re.compile(r"/vsiriopener_[0-9a-f]+/")  # before the names of remote files
+_OPEN_REMOTE = 64  # remote datasets have no file handles
+_VIRTUAL = re.compile(r"/vsiriopener_[0-9a-f]+/")  # prefix of the names of remote files
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """A raster file that GDAL can read: of this machine, of an object store or of a web server.
+    """A raster file readable by GDAL: a local file, an object, or a file of a web server.
 
     Attributes:
-        path: The file, or its URL; credentials in it are taken out of it, see `foveate.location`.
-        nodata: Stored value of missing pixels instead of the declared one; None keeps that.
+        path: The file, or its URL; credentials are removed from the URL, see `foveate.location`.
+        nodata: Stored value of missing pixels, which replaces the declared value; None for the
+            declared value.
         palette: Whether a palette image is read as colours (3 bands) or as indices (1 band).
         physical: Whether scale and offset are applied (stored * scale + offset).
-        labels: For a mask, what the classes file says of its values.
+        labels: For a mask, the values of its classes in the classes file.
 
     Raises:
-        DataError: On first use, when the file cannot be read, or holds complex numbers.
-        ParameterError: On first use, when no pixel can have the nodata value.
+        DataError: On first use, if the file cannot be read, or has complex numbers.
+        ParameterError: On first use, if the nodata value is out of range for the dtype.
     """
 
     path: str
@@ -78,19 +79,19 @@ class FileSource:
     labels: LabelValues | None = None
 
     def __post_init__(self) -> None:
-        """Read a URL: its text holds no credentials."""
+        """Remove credentials from a URL."""
         if is_url(self.path):
             object.__setattr__(self, "path", str(locate(self.path)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Take along what is known of a remote file: a worker opens it without a request."""
+        """Include the header of a remote file, so that workers open it without a request."""
         state = dict(self.__dict__)
         if is_url(self.path) and self.is_open:
             state["_remote"] = (signature_of(self.path), open_object(self.path).header)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what the process before knew."""
+        """Restore the header of a remote file."""
         known = state.pop("_remote", None)
         self.__dict__.update(state)
         if known is not None:
@@ -103,21 +104,21 @@ class FileSource:
         bands: Sequence[int] | None = None,
         out_shape: tuple[int, int] | None = None,
     ) -> tuple[RemoteObject, list[tuple[int, int]]] | None:
-        """Return the remote object and the bytes of it that hold a window; None if unknown.
+        """Return the remote object and the byte ranges of a window; None if unknown.
 
         Args:
             window: Pixels of the upright picture, as for `read`.
-            bands: 1-based band numbers; all when None.
+            bands: 1-based band numbers; all if None.
             out_shape: As for `read`.
         """
         if not is_url(self.path):
             return None
         turn, info = self._reading.turn, self.info
         wanted = check_bands(bands, info.bands, self.path)
-        own = turn.window(window, info.shape)
-        inside = clip(own, self._file[0].shape)
-        size, here = self._size(own, inside, out_shape and turn.shape(out_shape))
-        return self._stored_blocks(inside, wanted, size, nearest=here)
+        stored = turn.window(window, info.shape)
+        inside = clip(stored, self._file[0].shape)
+        size, nearest = self._size(stored, inside, out_shape and turn.shape(out_shape))
+        return self._stored_blocks(inside, wanted, size, nearest=nearest)
 
     def _stored_blocks(
         self,
@@ -127,13 +128,13 @@ class FileSource:
         *,
         nearest: bool,
     ) -> tuple[RemoteObject, list[tuple[int, int]]] | None:
-        """Return where the bytes of a window of stored pixels are, read at a size; see `blocks`."""
+        """Return the byte ranges of a window of stored pixels, read at a size; see `blocks`."""
         opened, reading = open_object(self.path), self._reading
         layout = opened.layout
         if layout is None:
             return None
         if size is not None and not layout.overviews and beside(opened, f"{opened.url.name}.ovr"):
-            return None  # overviews in a file of their own
+            return None  # overviews are in a separate file
         bands = None
         if not reading.colours:
             bands = [*(reading.indexes[b - 1] for b in wanted), *reading.alpha]
@@ -141,16 +142,16 @@ class FileSource:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is read from an object store or a web server."""
+        """Whether the file is read from an object store or a web server."""
         return is_url(self.path)
 
     @property
     def is_open(self) -> bool:
-        """Whether its header has been read."""
+        """Whether the header has been read."""
         return "_file" in self.__dict__
 
     def with_options(self, **changes: Any) -> Self:
-        """Return the same file read in another way, without opening it again."""
+        """Return the same file with other options, without opening it again."""
         other = replace(self, **changes)
         if self.is_open:
             other.__dict__["_file"] = self._file
@@ -158,16 +159,16 @@ class FileSource:
 
     @cached_property
     def info(self) -> SourceInfo:
-        """What the header says, and the fingerprint of the content, both as first seen."""
+        """Metadata of the header and the fingerprint of the content, as first read."""
         return self.described(*self._file, self._reading)
 
     def described(self, file: Stored, content: str, reading: Reading) -> SourceInfo:
-        """Return what is known of a file by its header and a hash of its content.
+        """Return the metadata of a file from its header and a hash of its content.
 
         Args:
-            file: What it says of itself.
+            file: Its header.
             content: Hash of the content.
-            reading: How it is read.
+            reading: How the file is read.
         """
         plain = decide(file.header, Asked(palette=self.palette))
         if (reading.indexes, reading.scaling) != (plain.indexes, plain.scaling):
@@ -208,60 +209,62 @@ class FileSource:
         return Raster(turn.apply(raster.data), turn.apply(raster.valid))
 
     def stored(self, window: Window | None = None) -> StoredPixels:
-        """Read a window as the file stores it: all bands, alpha among them, nothing decoded.
+        """Read a window of stored values: all bands including alpha, without decoding.
 
         Args:
-            window: Pixels of the upright picture, as for `read`; the whole raster when None. What
-                lies outside the raster holds the nodata value, else NaN or 0, and is masked.
+            window: Pixels of the upright picture, as for `read`; the whole raster if None. Pixels
+                outside the raster have the nodata value, otherwise NaN or 0, and are masked.
         """
         info, turn = self.info, self._reading.turn
         window = window or Window(0, 0, *info.shape)
-        own = turn.window(window, info.shape)
+        stored = turn.window(window, info.shape)
         with _opened(self.path) as dataset:
             nodata = dataset.nodata if self.nodata is None else self.nodata
-            found = read_stored_pixels(dataset, own, clip(own, dataset.shape), nodata)
-        if found.colormap is not None and self._file[0].header.palette is None:
-            found = replace(found, colours=("gray",), colormap=None)  # GDAL has made it up
+            pixels = read_stored_pixels(dataset, stored, clip(stored, dataset.shape), nodata)
+        if pixels.colormap is not None and self._file[0].header.palette is None:
+            pixels = replace(pixels, colours=("gray",), colormap=None)  # synthesised by GDAL
         if turn is TURNS[1]:
-            return found
-        mask = None if found.mask is None else turn.apply(found.mask)
-        return replace(found, data=turn.apply(found.data), mask=mask)
+            return pixels
+        mask = None if pixels.mask is None else turn.apply(pixels.mask)
+        return replace(pixels, data=turn.apply(pixels.data), mask=mask)
 
     def _read_stored(
         self, window: Window, wanted: tuple[int, ...], out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read a window of the pixels as they are stored."""
+        """Read a window in the stored orientation."""
         reading, shape = self._reading, self._file[0].shape
         inside = clip(window, shape)
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), reading.dtype, out_shape or (window.h, window.w))
-        size, own = self._size(window, inside, out_shape)
+        size, resampled_here = self._size(window, inside, out_shape)
         with _opened(self.path) as dataset:
             if is_url(self.path):
-                self._fetch(inside, wanted, size, nearest=own)
-            data, valid = self._read_inside(dataset, inside, wanted, size, nearest=own)
+                self._fetch(inside, wanted, size, nearest=resampled_here)
+            data, valid = self._read_inside(dataset, inside, wanted, size, nearest=resampled_here)
         if inside != window:
             data, valid = paste(data, valid, inside, window)
         raster = Raster(data, valid)
-        if out_shape not in (None, (window.h, window.w)) and own:
-            # Colours of a palette are classes: they are never blended.
+        if out_shape not in (None, (window.h, window.w)) and resampled_here:
+            # Colours of a palette are classes: they are never interpolated.
             return resample(raster, out_shape, nearest=reading.colours)
         return raster
 
     def _size(
         self, window: Window, inside: Window, out_shape: tuple[int, int] | None
     ) -> tuple[tuple[int, int] | None, bool]:
-        """Return the size at which GDAL reads a window, None for its own, and who blends pixels.
+        """Return the size at which GDAL reads a window, and whether it is resampled here.
 
-        GDAL would blend the nodata value that the user names, NaN and what lies outside into the
-        valid pixels, and stored values that mean others: where there can be any (True), pixels are
-        read as they are and blended here.
+        GDAL would interpolate between valid pixels and nodata given by the user, NaN, or pixels
+        outside the raster, and between stored values before they are decoded. If any of these can
+        occur, the second value is True: pixels are read unchanged and resampled here. The size is
+        None for the native size.
         """
         reading, full = self._reading, (window.h, window.w)
-        own = bool(reading.rules or reading.levels or reading.scaling) or inside != window
+        resampled_here = bool(reading.rules or reading.levels or reading.scaling)
+        resampled_here |= inside != window
         if out_shape is None or out_shape == full:
-            return None, own
-        if not own:
+            return None, resampled_here
+        if not resampled_here:
             return out_shape, False
         small = sampled_shape(window, out_shape)
         return (small if inside == window and small != full else None), True
@@ -270,11 +273,11 @@ class FileSource:
         self, window: Window, wanted: tuple[int, ...], size: tuple[int, int] | None, *,
         nearest: bool,
     ) -> None:  # fmt: skip
-        """Fetch the blocks of a stored window side by side, before GDAL asks for one by one."""
-        found = self._stored_blocks(window, wanted, size, nearest=nearest)
-        # More than is kept would be forgotten before GDAL asks for it.
-        if found is not None and sum(b - a for a, b in found[1]) <= limit() // 2:
-            found[0].need(found[1])
+        """Fetch the blocks of a stored window in parallel, before GDAL requests each of them."""
+        blocks = self._stored_blocks(window, wanted, size, nearest=nearest)
+        # More bytes than the cache holds would be evicted before GDAL requests them.
+        if blocks is not None and sum(b - a for a, b in blocks[1]) <= limit() // 2:
+            blocks[0].need(blocks[1])
 
     def _read_inside(
         self,
@@ -285,7 +288,7 @@ class FileSource:
         *,
         nearest: bool,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Pixels and mask of a window inside the raster, at another size if one is given."""
+        """Return pixels and mask of a window inside the raster, resampled if a size is given."""
         from rasterio.enums import Resampling
         from rasterio.windows import Window as RasterioWindow
 
@@ -313,7 +316,7 @@ class FileSource:
 
     @cached_property
     def _file(self) -> tuple[Stored, str]:
-        """What the file says of itself, and a hash of its content."""
+        """Header of the file, and a hash of its content."""
         with _opened(self.path) as dataset:
             found = read_stored(self.path, dataset), _content(self.path, dataset)
         if is_url(self.path):
@@ -331,7 +334,7 @@ class FileSource:
 
 
 class _Open(threading.local):
-    """Datasets that this thread has open, last used last: GDAL's are not for two threads."""
+    """Open datasets of this thread, last used last: datasets of GDAL are not thread-safe."""
 
     def __init__(self) -> None:
         self.datasets: OrderedDict[str, tuple[tuple[int, ...], Any]] = OrderedDict()
@@ -342,7 +345,7 @@ _open = _Open()
 
 @contextlib.contextmanager
 def _opened(path: str) -> Generator[rasterio.DatasetReader]:
-    """Yield an open dataset from this thread's small cache; explain what cannot be read."""
+    """Yield an open dataset from the cache of this thread; convert errors to `DataError`."""
     import rasterio
 
     key = str(path)
@@ -350,11 +353,11 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
         with quiet(), rasterio.Env(**_READING):
             dataset = _cached(key)
             if dataset is None:
-                stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
+                stamp = _stamp(key)  # before opening: a file replaced meanwhile is reopened
                 dataset = _open_new(key)
                 _open.datasets[key] = (stamp, dataset)
-            most = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
-            while len(_open.datasets) > most:
+            max_open = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
+            while len(_open.datasets) > max_open:
                 _open.datasets.popitem(last=False)[1][1].close()
             yield dataset
             _raise_failure(key)
@@ -379,7 +382,7 @@ def _open_new(key: str) -> rasterio.DatasetReader:
 
 
 def _raise_failure(key: str) -> None:
-    """Raise what went wrong with the bytes of a remote file, which GDAL passes over or misnames."""
+    """Raise the error of fetching a remote file, which GDAL ignores or misreports."""
     if not is_url(key):
         return
     from foveate.raster.opener import raise_failure
@@ -387,12 +390,12 @@ def _raise_failure(key: str) -> None:
     try:
         raise_failure()
     except FoveateError:
-        _open.datasets.pop(key, None)  # it may hold blocks that were not read
+        _open.datasets.pop(key, None)  # its block cache may be invalid
         raise
 
 
 def _cached(key: str) -> Any:
-    """Return this thread's open dataset of a file unless the file is another by now."""
+    """Return the open dataset of a file of this thread, unless the file was replaced."""
     stamp, dataset = _open.datasets.pop(key, ((), None))
     if dataset is None:
         return None
@@ -404,7 +407,7 @@ def _cached(key: str) -> Any:
 
 
 def _stamp(path: str) -> tuple[int, ...]:
-    """What tells a file from the one that replaces it, and this process from its parent."""
+    """Return values that change if a file is replaced, or if the process was forked."""
     if is_url(path):
         return (os.getpid(), open_object(path).number)
     try:
@@ -415,16 +418,16 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def close_files() -> None:
-    """Close this thread's cached datasets; those of another thread close when it ends."""
+    """Close the cached datasets of this thread; those of other threads close when they end."""
     while _open.datasets:
         _open.datasets.popitem()[1][1].close()
 
 
-atexit.register(close_files)  # while there still is an interpreter for what GDAL has to say
+atexit.register(close_files)  # while the interpreter can still handle messages of GDAL
 
 
 def _content(path: str, dataset: rasterio.DatasetReader) -> str:
-    """Hash a raster's file, its sidecars, and the files that a VRT is made of."""
+    """Hash the file of a raster, its sidecars, and the source files of a VRT."""
     import rasterio
 
     if is_url(path):
@@ -437,18 +440,18 @@ def _content(path: str, dataset: rasterio.DatasetReader) -> str:
             with rasterio.open(name) as inner:
                 parts.append(_content(name, inner))
         else:
-            # A part inside an archive or behind a URL has no bytes here, only a name.
+            # Only the name of a part inside an archive or behind a URL is hashed.
             parts.append(fingerprint(name) if Path(name).exists() else name)
     return parts[0] if len(parts) == 1 else digest(parts)
 
 
 @contextlib.contextmanager
 def quiet() -> Generator[None]:
-    """Say nothing of files without a georeference."""
+    """Suppress warnings about files without a georeference."""
     import rasterio
 
     with warnings.catch_warnings():
-        # Plain PNG and JPEG patches have no georeference, which is no problem here.
+        # PNG and JPEG patches usually have no georeference.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield
 
@@ -466,7 +469,7 @@ def _valid(
     picked: Sequence[int],
     where: dict[str, Any],
 ) -> NDArray[np.bool_]:
-    """Return (h, w) where all rules hold, of stored pixels of the bands `picked`, from 0."""
+    """Return (h, w) whether all rules hold for stored pixels of the 0-based bands `picked`."""
     valid = np.ones(data.shape[1:], bool)
     for band in reading.alpha:
         valid &= dataset.read(band, **where) > 0
@@ -484,7 +487,7 @@ def _valid(
 
 
 def _missing(data: NDArray[Any], nodata: Sequence[float | int | None]) -> NDArray[np.bool_]:
-    """Where all bands that have a nodata value hold it; (h, w)."""
+    """Return (h, w) whether all bands that have a nodata value are equal to it."""
     marked = [
         band == band.dtype.type(value)
         for band, value in zip(data, nodata, strict=True)

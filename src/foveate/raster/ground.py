@@ -1,4 +1,4 @@
-"""Whether two rasters cover the same ground, and the metres of a pixel."""
+"""Compare the extents of rasters, and compute the size of pixels in metres."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from foveate.raster.base import SourceInfo
 
-_NOMINAL = 0.01  # a map's scale that is this true is taken as stated
-_ASPECT = 0.02  # of two pictures without a georeference
-_OFF = 1.5  # pixels of the coarser raster that corners may lie apart
-_ASKEW = 1e-3  # pixels along one axis for each along the other
-_LONG = 40  # characters of a CRS that is written out in a command
+_NOMINAL = 0.01  # maximum relative scale error of a projection at which its units are used
+_ASPECT = 0.02  # tolerance of aspect ratios without a georeference
+_OFF = 1.5  # tolerance of corners, in pixels of the coarser raster
+_ASKEW = 1e-3  # tolerance of rotation and shear, in pixels per pixel
+_LONG = 40  # maximum number of characters of a CRS in a command
 
 
 def onto(grid: GeoBox, other: GeoBox) -> NDArray[np.float64]:
-    """(3, 3) matrix that takes ``x, y, 1`` in pixels of one grid to pixels of another.
+    """Return the (3, 3) matrix from ``x, y, 1`` in pixels of one grid to pixels of another.
 
-    Both are in one CRS; longitudes that are whole turns apart are the same.
+    Both grids must have the same CRS; longitudes that differ by full turns are equal.
     """
     back, there = (np.array(tuple(a)).reshape(3, 3) for a in (~other.affine, grid.affine))
     if grid.crs is not None and in_degrees(str(grid.crs)):
@@ -38,52 +38,52 @@ def onto(grid: GeoBox, other: GeoBox) -> NDArray[np.float64]:
 
 
 def same_extent(first: SourceInfo, other: SourceInfo) -> bool:
-    """Say whether two georeferenced rasters have one CRS and one extent.
+    """Return whether two rasters have the same CRS and the same extent.
 
-    To 1.5 pixels, those of the coarser one. True where one has no georeference; a raster without
-    a CRS is taken to have that of the other.
+    Corners may differ by 1.5 pixels of the coarser raster. True if one has no georeference; a
+    raster without a CRS is assumed to have that of the other.
     """
     return not other_ground(first, other)
 
 
 def other_ground(first: SourceInfo, other: SourceInfo) -> str:
-    """Say in how far a raster covers other ground than the first one, as the end of "it ...".
+    """Describe how the extent of a raster differs from the first, as the end of "it ...".
 
     Returns:
-        "" where it does not; see `same_extent`.
+        "" if the extents are equal; see `same_extent`.
     """
     a, b = first.geobox, other.geobox
     if a is None or b is None:
         return ""
     if not one_crs(a, b):
         return f"is in {_name(b)}, not in {_name(a)}"
-    there = onto(a, b)
-    # Corner upon corner: extents alone would not see a raster that is flipped or rotated.
+    matrix = onto(a, b)
+    # Corners are compared, because extents alone would not detect flips and rotations.
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # x, y
-    seen = np.c_[corners * first.shape[::-1], np.ones(4)] @ there.T
-    off = np.abs(seen[:, :2] - corners * other.shape[::-1]).max()
-    if off <= _OFF * max(1.0, there[0, 0], there[1, 1]):
+    transformed = np.c_[corners * first.shape[::-1], np.ones(4)] @ matrix.T
+    off = np.abs(transformed[:, :2] - corners * other.shape[::-1]).max()
+    if off <= _OFF * max(1.0, matrix[0, 0], matrix[1, 1]):
         return ""
-    return _flipped(there) or f"covers {_extent(b)}, not {_extent(a)}"
+    return _flipped(matrix) or f"covers {_extent(b)}, not {_extent(a)}"
 
 
 def one_crs(first: GeoBox, other: GeoBox) -> bool:
-    """Say whether two georeferences are in one CRS; one without a CRS is taken to be."""
-    known = first.crs is not None and other.crs is not None
-    return not known or same_crs(str(first.crs), str(other.crs))
+    """Return whether two georeferences have the same CRS; True if one has no CRS."""
+    both = first.crs is not None and other.crs is not None
+    return not both or same_crs(str(first.crs), str(other.crs))
 
 
 def warp(grid: SourceInfo, *, resampling: str, file: str = "IN", size: bool = True) -> str:
-    """Return the command that brings a raster onto the ground of another.
+    """Return the command that warps a raster to the extent of another, as a hint.
 
     Args:
-        grid: The raster whose ground is wanted.
-        resampling: In the words of GDAL: "near" for classes, "bilinear" for measurements.
-        file: The one that is to be brought there.
-        size: Whether its number of pixels is wanted, too.
+        grid: The raster with the target extent.
+        resampling: Method of gdalwarp: "near" for classes, "bilinear" for measurements.
+        file: The raster to warp.
+        size: Whether to set the number of pixels, too.
     """
     box = grid.geobox
-    assert box is not None  # noqa: S101  (there is ground to compare)
+    assert box is not None  # noqa: S101  (extents were compared)
     crs = "" if box.crs is None else shlex.quote(str(box.crs))
     if len(crs) > _LONG:
         crs = '"$(gdalsrsinfo -o wkt FIRST)"'
@@ -95,24 +95,25 @@ def warp(grid: SourceInfo, *, resampling: str, file: str = "IN", size: bool = Tr
     command = f"gdalwarp {line}-r {resampling} {file} OUT.tif"
     a = box.affine
     if a.b or a.d or a.a < 0 or a.e > 0:
-        return f"Warp both onto one grid with north up: {command}"
+        return f"Warp both to one north-up grid: {command}"
     return f"Warp it first: {command}"
 
 
 def check_ground(name: str, fine: SourceInfo, coarse: SourceInfo) -> None:
     """Check that an overview covers the ground of its scene.
 
-    By CRS and extent (to 1.5 pixels of the overview) where both are georeferenced, else by the
-    ratio of their sides (to 2 %).
+    If both are georeferenced, CRS and extent are compared (to 1.5 pixels of the overview);
+    otherwise their aspect ratios (to 2 %).
 
     Raises:
-        DataError: They do not; `name` says of which scene.
+        DataError: They cover different ground; the message contains `name`, that of the scene.
     """
     if fine.geobox is not None and coarse.geobox is not None:
         if other := other_ground(fine, coarse):
             raise DataError(
-                f"the overview of {name!r} covers other ground than the scene: it {other}",
-                "Both have one CRS and one extent (to 1.5 pixels of the overview).",
+                f"the overview of {name!r} and the scene cover different ground: the overview "
+                f"{other}",
+                "Both must have the same CRS and extent (to 1.5 pixels of the overview).",
                 warp(fine, resampling="average", size=False),
             )
         return
@@ -120,19 +121,19 @@ def check_ground(name: str, fine: SourceInfo, coarse: SourceInfo) -> None:
     if abs(math.log(h * ow / (w * oh))) > math.log1p(_ASPECT):
         raise DataError(
             f"the overview of {name!r} has {oh} x {ow} pixels, the scene {h} x {w}",
-            "Without a georeference of both, their sides have one ratio (to 2 %).",
-            "Cut the overview to the ground of the scene.",
+            "Unless both are georeferenced, they must have the same aspect ratio (to 2 %).",
+            "Crop the overview to the extent of the scene.",
         )
 
 
 def metres_per_pixel(info: SourceInfo) -> float | None:
-    """Return the ground sampling distance, the root of the area of the middle pixel.
+    """Return the ground sampling distance, the square root of the area of the central pixel.
 
-    As the map states it where that is within 1 % of the distance on the ellipsoid (UTM and the
-    like), else on the ellipsoid (degrees, Web Mercator).
+    It is computed in units of the projection if these are within 1 % of distances on the ellipsoid
+    (such as UTM), otherwise on the ellipsoid (degrees, Web Mercator).
 
     Returns:
-        Metres; None for a raster that does not lie on the Earth, see `Place`.
+        Metres; None for a raster that is not on the Earth, see `Place`.
     """
     box, real = info.geobox, _pixel(info)
     if real is None or box is None:
@@ -147,7 +148,7 @@ def metres_per_pixel(info: SourceInfo) -> float | None:
 
 
 def pixel_size(info: SourceInfo) -> tuple[float, float] | None:
-    """Return the height and width of the middle pixel in metres; see `metres_per_pixel`."""
+    """Return the height and width of the central pixel in metres; see `metres_per_pixel`."""
     box, real = info.geobox, _pixel(info)
     if real is None or box is None:
         return None
@@ -161,13 +162,13 @@ def pixel_size(info: SourceInfo) -> tuple[float, float] | None:
 
 
 def south_up(info: SourceInfo) -> bool:
-    """Say whether the rows of a raster run from south to north, and nothing else is turned."""
+    """Return whether rows run from south to north, without rotation or mirroring."""
     box = info.geobox
     return box is not None and box.affine.e > 0 and box.affine.a > 0 and not box.affine.b
 
 
 def _pixel(info: SourceInfo) -> tuple[float, float] | None:
-    """Return the height and width of the middle pixel on the ellipsoid; None if off the Earth."""
+    """Return height and width of the central pixel on the ellipsoid; None if not on the Earth."""
     box = info.geobox
     if info.place.kind != "earth" or box is None:
         return None
@@ -178,25 +179,25 @@ def _pixel(info: SourceInfo) -> tuple[float, float] | None:
     geod = Geod(ellps="WGS84")
     across = geod.inv(lon[0], lat[0], lon[1], lat[1])[2]
     down = geod.inv(lon[0], lat[0], lon[2], lat[2])[2]
-    known = math.isfinite(across * down) and across * down > 0
-    return (down, across) if known else None
+    valid = math.isfinite(across * down) and across * down > 0
+    return (down, across) if valid else None
 
 
 def _map_unit(box: GeoBox) -> float | None:
-    """Return the metres of a unit of a projected CRS; None for another."""
+    """Return the length of a unit of a projected CRS in metres; None for other CRSs."""
     crs = horizontal(str(box.crs))
     return crs.axis_info[0].unit_conversion_factor if crs.is_projected else None
 
 
-def _flipped(there: NDArray[np.float64]) -> str:
-    """Say how the axes of two grids differ, or ""."""
-    straight, askew = np.diag(there)[:2], np.array([there[0, 1], there[1, 0]])
+def _flipped(matrix: NDArray[np.float64]) -> str:
+    """Describe a rotation or flip between two grids, or return ""."""
+    straight, askew = np.diag(matrix)[:2], np.array([matrix[0, 1], matrix[1, 0]])
     if np.abs(askew).max() > _ASKEW * np.abs(straight).max():
-        return "is turned against it"
+        return "is rotated"
     if straight[1] < 0:
-        return "is upside down against it: the rows of one of them run from south to north"
+        return "is upside down: the rows of one of them run from south to north"
     if straight[0] < 0:
-        return "is mirrored against it: the columns of one of them run from east to west"
+        return "is mirrored: the columns of one of them run from east to west"
     return ""
 
 

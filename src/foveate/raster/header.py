@@ -1,4 +1,4 @@
-"""What a raster file says of itself: its size, its place, and how its values are stored."""
+"""Header of a raster file: size, georeference, and properties of the stored values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import rasterio
     from odc.geo.geobox import GeoBox
 
-_SAMPLE, _SAMPLES = 256, 4  # side of what is sampled of an alpha band, and windows along a side
-_VAST = 1e30  # a scale or offset beyond it makes no physical value
+_SAMPLE, _SAMPLES = 256, 4  # side of the sample of an alpha band, and windows along a side
+_VAST = 1e30  # larger scales and offsets are invalid
 _LOSSY = ("JPEG", "YCbCr JPEG", "WEBP", "JXL", "LERC")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of an open file without its pixels; shape and place as stored."""
+    """Header of a file; shape and georeference in the stored orientation."""
 
     header: FileHeader
     shape: tuple[int, int]
@@ -34,10 +34,10 @@ class Stored:
 
 
 def read_stored(path: str, dataset: rasterio.DatasetReader) -> Stored:
-    """Read what an open file says of itself.
+    """Read the header of an open file.
 
     Raises:
-        DataError: A PNG whose end is missing.
+        DataError: The file is a truncated PNG.
     """
     geobox, unplaced = read_geobox(dataset)
     header = _shared(_header(path, dataset, georeferenced=geobox is not None))
@@ -46,7 +46,7 @@ def read_stored(path: str, dataset: rasterio.DatasetReader) -> Stored:
 
 @lru_cache(maxsize=4096)
 def _shared(header: FileHeader) -> FileHeader:
-    """Return one object for equal headers: a folder has many files of one kind."""
+    """Return one object for equal headers, because a folder has many similar files."""
     return header
 
 
@@ -60,7 +60,7 @@ def _header(path: str, dataset: rasterio.DatasetReader, *, georeferenced: bool) 
         orientation = int(stated) if stated in {str(i) for i in TURNS} else 1
     white_is_zero = structure.get("MINISWHITE") == "YES"
     palette = None
-    # GDAL makes up a palette for TIFFs of one bit, and for gray that is stored inverted.
+    # GDAL synthesises a palette for TIFFs of one bit, and for inverted gray.
     if not white_is_zero and tags.photometric not in (0, 1):
         palette = _palette(dataset)
     alpha = tuple(i for i, c in enumerate(dataset.colorinterp, start=1) if c.name == "alpha")
@@ -98,24 +98,24 @@ def _header(path: str, dataset: rasterio.DatasetReader, *, georeferenced: bool) 
 def _declared(
     dataset: rasterio.DatasetReader, tags: FileTags
 ) -> tuple[tuple[float | int | None, ...], str]:
-    """Return the declared nodata value of each band, and the text of one that cannot be."""
+    """Return the declared nodata value of each band, and the text of an invalid value or ""."""
     values: list[float | int | None] = []
     for value, dtype in zip(dataset.nodatavals, dataset.dtypes, strict=True):
         if dtype in ("int64", "uint64"):
-            # rasterio gives floats, which do not hold every whole number of 64 bits, and writes
-            # "-9.22e+18", of which GDAL reads the -9.
+            # rasterio returns floats, which cannot represent all 64-bit integers, and writes
+            # "-9.22e+18", of which GDAL reads only the -9.
             exact = _whole(tags.nodata)
             small = value if value is not None and abs(value) < 2**53 else None
             values.append(small if exact is None else exact)
         else:
             values.append(value)
-    # GDAL keeps silent about a value that is out of range.
-    silent = tags.nodata if not any(v is not None for v in dataset.nodatavals) else ""
-    return tuple(values), silent if all(v is None for v in values) else ""
+    # GDAL does not report values that are out of range.
+    unreported = tags.nodata if not any(v is not None for v in dataset.nodatavals) else ""
+    return tuple(values), unreported if all(v is None for v in values) else ""
 
 
 def _whole(text: str) -> int | None:
-    """Read a whole number, also one in the form of a float."""
+    """Parse an integer, also in the notation of a float; None for other text."""
     if text.lstrip("-").isdigit():
         return int(text)
     try:
@@ -128,7 +128,7 @@ def _whole(text: str) -> int | None:
 def _mask(
     dataset: rasterio.DatasetReader, nodata: tuple[float | int | None, ...], alpha: tuple[int, ...]
 ) -> Mask:
-    """Return what kind of mask the file has beside alpha and the values that are known here."""
+    """Return the kind of mask of the file besides alpha and known nodata values."""
     flags = [
         {flag.name for flag in band}
         for i, band in enumerate(dataset.mask_flag_enums, start=1)
@@ -146,9 +146,9 @@ def _mask(
 
 
 def _between(dataset: rasterio.DatasetReader, band: int) -> float:
-    """Share of the pixels above 0 that do not hold the greatest value, in hundredths.
+    """Return the share of nonzero pixels below the maximum, rounded to 0.01.
 
-    Of the whole band where it is small, else of windows spread over it.
+    Computed from the whole band if it is small, otherwise from evenly spaced windows.
     """
     from rasterio.windows import Window as RasterioWindow
 
@@ -165,12 +165,12 @@ def _between(dataset: rasterio.DatasetReader, band: int) -> float:
         places: list[tuple[Any, ...]] = [(x, y, *size) for y in starts[0] for x in starts[1]]
         cuts = [dataset.read(band, window=RasterioWindow(*place)) for place in places]
         values = np.concatenate([cut.ravel() for cut in cuts])
-    seen = values[values > 0]
-    return round(float((seen < seen.max()).mean()), 2) if seen.size else 0.0
+    nonzero = values[values > 0]
+    return round(float((nonzero < nonzero.max()).mean()), 2) if nonzero.size else 0.0
 
 
 def _palette(dataset: rasterio.DatasetReader) -> bytes | None:
-    """Return the (n, 4) colours of a palette image as bytes."""
+    """Return the (n, 4) uint8 colours of a palette image as bytes, or None."""
     if dataset.colorinterp[0].name != "palette" or dataset.count != 1:
         return None
     table = np.zeros((256 if dataset.dtypes[0] == "uint8" else 65536, 4), np.uint8)

@@ -1,7 +1,7 @@
-"""Remote files for GDAL: it asks for bytes as of a local file, `foveate.remote` has them.
+"""Remote files for GDAL, which reads bytes as from a local file; `foveate.remote` fetches them.
 
-So every rule of `foveate.raster` holds for remote files as it does for local ones, whatever their
-format: it is GDAL that decodes, finds masks and sidecars, and resamples.
+All rules of `foveate.raster` therefore apply to remote files of any format: GDAL decodes, finds
+masks and sidecars, and resamples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foveate.location import URL
     from foveate.remote import RemoteObject
 
-_WHOLE = 32 << 20  # bytes of a file without a plan that is fetched at once
+_WHOLE = 32 << 20  # maximum bytes of a file without layout that is fetched at once
 _PIECE = 256 << 10
 _failed = threading.local()
 
@@ -31,8 +31,8 @@ def open_dataset(text: str) -> rasterio.DatasetReader:
     """Open a remote raster.
 
     Raises:
-        FoveateError: Its bytes cannot be read.
-        RasterioError: It is no raster.
+        FoveateError: The bytes cannot be read.
+        RasterioError: The file is not a raster.
     """
     import rasterio
 
@@ -41,15 +41,15 @@ def open_dataset(text: str) -> rasterio.DatasetReader:
 
 
 def name_of(url: URL) -> str:
-    """Return a name that GDAL understands, which knows no schemes."""
+    """Return the name of a URL for GDAL, without the separator of the scheme."""
     return "/".join((url.scheme, *url.parts[0].split("://")[1:], *url.parts[1:]))
 
 
 def raise_failure() -> None:
-    """Raise what went wrong while GDAL was reading in this thread: it has no words for it.
+    """Raise the error of fetching bytes for GDAL in this thread, which GDAL does not propagate.
 
     Raises:
-        FoveateError: Something did.
+        FoveateError: Bytes could not be fetched.
     """
     error, _failed.error = getattr(_failed, "error", None), None
     if error is not None:
@@ -57,7 +57,7 @@ def raise_failure() -> None:
 
 
 class _Container(MultiByteRangeResourceContainer):
-    """A remote file, and what lies beside it under another suffix."""
+    """A remote file and its sidecars."""
 
     def __init__(self, opened: RemoteObject) -> None:
         self._opened, self._name = opened, name_of(opened.url)
@@ -104,10 +104,10 @@ class _Container(MultiByteRangeResourceContainer):
 
 
 def read_bytes(opened: RemoteObject, start: int, size: int) -> bytes:
-    """Read bytes of an object, and some around them where more are likely to be asked for.
+    """Read bytes of an object, and fetch adjacent bytes that are likely to be requested next.
 
     Raises:
-        DataError: They cannot be read.
+        DataError: The bytes cannot be read.
     """
     end = min(start + size, opened.meta.size)
     if start >= end:
@@ -130,7 +130,7 @@ def _fetched(opened: RemoteObject, start: int, end: int) -> bytes:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for Python.
+    """A remote file as a Python file object.
 
     Args:
         opened: The object.
@@ -155,7 +155,7 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Return the byte that is read next."""
+        """Return the position of the next byte."""
         return self._at
 
     def read(self, size: int = -1) -> bytes:
@@ -167,10 +167,10 @@ class RemoteFile(io.RawIOBase):
 
 
 class _Handle(RemoteFile):
-    """An open remote file. It raises nothing: GDAL would go on with an error that is pending."""
+    """An open remote file for GDAL. Errors are recorded, because GDAL would ignore exceptions."""
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes; none where they cannot be read."""
+        """Read bytes; return b"" on errors."""
         try:
             return super().read(size)
         except FoveateError as error:
@@ -178,12 +178,12 @@ class _Handle(RemoteFile):
             return b""
 
     def get_byte_ranges(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
-        """Read several ranges, side by side."""
+        """Read several ranges in parallel."""
         try:
             self._opened.need((o, o + n) for o, n in zip(offsets, sizes, strict=True))
             found = [self._opened.read(o, n) for o, n in zip(offsets, sizes, strict=True)]
         except FoveateError as error:
             _failed.error = error
             found = [b""] * len(sizes)
-        # GDAL takes as many bytes as it has asked for.
+        # GDAL requires exactly the requested number of bytes.
         return [data.ljust(n, b"\0") for data, n in zip(found, sizes, strict=True)]

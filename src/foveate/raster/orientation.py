@@ -1,4 +1,4 @@
-"""Pictures that are stored lying or mirrored: the eight orientations of TIFF and EXIF."""
+"""The eight orientations of stored pictures in TIFF and EXIF."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Turn(NamedTuple):
-    """How stored pixels become the upright picture: swap the axes first, then flip.
+    """Transform of stored pixels to the upright picture: swap the axes first, then flip.
 
     Attributes:
-        swap: Whether rows become columns.
+        swap: Whether rows and columns are swapped.
         rows: Whether the rows are then reversed.
         cols: Whether the columns are then reversed.
     """
@@ -24,23 +24,23 @@ class Turn(NamedTuple):
     cols: bool
 
     def shape(self, stored: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the upright picture; of the stored one, given upright."""
+        """Convert the stored (height, width) to that of the upright picture, or the reverse."""
         return (stored[1], stored[0]) if self.swap else stored
 
     def window(self, upright: Window, shape: tuple[int, int]) -> Window:
-        """Return where a window of the upright picture of `shape` is stored."""
+        """Return the stored window of a window of the upright picture of `shape`."""
         y, x, h, w = upright
         y = shape[0] - y - h if self.rows else y
         x = shape[1] - x - w if self.cols else x
         return Window(x, y, w, h) if self.swap else Window(y, x, h, w)
 
     def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Turn (..., h, w) stored pixels upright."""
+        """Rotate (..., h, w) stored pixels upright."""
         upright = stored.swapaxes(-1, -2) if self.swap else stored
         return upright[..., :: -1 if self.rows else 1, :: -1 if self.cols else 1]
 
 
-# TIFF 6.0, tag 274: where the first row and the first column of the stored pixels lie.
+# TIFF 6.0, tag 274: sides of the upright picture at the first stored row and column.
 TURNS = {
     1: Turn(swap=False, rows=False, cols=False),
     2: Turn(swap=False, rows=False, cols=True),

@@ -1,7 +1,7 @@
-"""How many pages a TIFF has: images beside the first, which is the one that GDAL opens.
+"""Count the pages of a TIFF, of which GDAL opens the first.
 
-TIFF 6.0, section 2: a file is a chain of directories; tag 254 (NewSubfileType) tells an overview
-(bit 0) and a mask (bit 2) from a page.
+TIFF 6.0, section 2: a file is a chain of directories; tag 254 (NewSubfileType) marks overviews
+(bit 0) and masks (bit 2).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from foveate.location import Location
 
 _SUBFILE = 254
-_NO_PAGE = 0b101  # an overview or a mask
-_MOST = 1000  # directories that are looked at: a damaged chain may lead in circles
+_NO_PAGE = 0b101  # bits of overviews and masks
+_MAX_DIRECTORIES = 1000  # a damaged chain may be circular
 
 
 def pages(path: Location) -> int:
     """Count the pages of a TIFF, without overviews and masks; 1 for anything else.
 
-    A damaged file has the pages before the damage: what is wrong with it is said when it is read.
+    Pages of a damaged file are counted up to the damage; the error is raised when it is read.
     """
     try:
         with open_binary(str(path)) as file:
@@ -42,19 +42,19 @@ def _count(file: IO[bytes]) -> int:
     big = version == 43
     number, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
     place = struct.unpack(f"{order}{offset}", head[8:16] if big else head[4:8])[0]
-    found, seen = 0, set()
-    while place and place not in seen and len(seen) < _MOST:
-        seen.add(place)
+    count, visited = 0, set()
+    while place and place not in visited and len(visited) < _MAX_DIRECTORIES:
+        visited.add(place)
         file.seek(place)
         entries = struct.unpack(f"{order}{number}", file.read(8 if big else 2))[0]
         table = file.read(entries * entry)
         place = struct.unpack(f"{order}{offset}", file.read(8 if big else 4))[0]
-        found += not _kind(table, order, entry) & _NO_PAGE
-    return found
+        count += not _kind(table, order, entry) & _NO_PAGE
+    return count
 
 
 def _kind(table: bytes, order: str, entry: int) -> int:
-    """Return what tag 254 says of a directory; 0 if it says nothing."""
+    """Return the value of tag 254 of a directory, 0 if the tag is missing."""
     for start in range(0, len(table), entry):
         tag, kind = struct.unpack_from(f"{order}HH", table, start)
         if tag == _SUBFILE:

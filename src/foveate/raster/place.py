@@ -1,9 +1,9 @@
-"""Where a raster lies: on the Earth, in coordinates of another kind, or nowhere that is known.
+"""Place of a raster: on the Earth, in a plane with other coordinates, or none.
 
-One rule for everything that needs a place: outlines, areas, metres of a pixel, GeoJSON and
-GeoParquet. A raster lies on the *earth* when every part of it has a longitude and a latitude; in a
-*plane* when it has coordinates without that (no CRS, an engineering CRS, another planet, a full
-disk that reaches beyond the globe); else its place is *none*.
+The place determines whether outlines, areas, pixel sizes in metres, GeoJSON and GeoParquet are
+available. A raster is on the *earth* if every part of it has a longitude and a latitude; in a
+*plane* if it has other coordinates (no CRS, an engineering CRS, another planet, a full disk image
+with corners beyond the globe); otherwise its place is *none*.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ if TYPE_CHECKING:
 Kind = Literal["earth", "plane", "none"]
 
 WGS84 = "EPSG:4326"
-_EDIT = "State its place: gdal_edit.py -a_srs EPSG:... -a_ullr ULX ULY LRX LRY FILE"
-_POINTS = "is placed by ground control points alone"
-_RATIONAL = "is placed by rational polynomials (RPC) alone"
+_EDIT = "Georeference it: gdal_edit.py -a_srs EPSG:... -a_ullr ULX ULY LRX LRY FILE"
+_POINTS = "is georeferenced by ground control points only"
+_RATIONAL = "is georeferenced by rational polynomial coefficients (RPC) only"
 _HINTS = {
     _POINTS: "Warp it to a grid: gdalwarp IN OUT",
     _RATIONAL: "Warp it to a grid: gdalwarp -rpc IN OUT",
 }
-_LATTICE = 5  # points along a side that are looked at
-_FLAT = 1e-12  # of the squared lengths of the axes, and of the coordinates: less spans no area
-_TURNS = 540.0  # degrees: longitudes go to 360, and half a turn beyond for what crosses it
-_ASTRAY = 1e-3  # of a raster's extent that going to the globe and back may be off
-_REAL_POLE = 1e-3  # metres or degrees between where several meridians put the pole
+_LATTICE = 5  # points per side at which coordinates are checked
+_FLAT = 1e-12  # relative area of a pixel, and relative size in coordinates, that counts as zero
+_TURNS = 540.0  # maximum longitude in degrees: 360, and half a turn for rasters across it
+_ASTRAY = 1e-3  # maximum error of the transform to the globe and back, relative to the extent
+_REAL_POLE = 1e-3  # maximum distance between poles on several meridians, metres or degrees
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a raster lies.
+    """Place of a raster.
 
     Attributes:
         kind: "earth", "plane" or "none".
-        why: Why it is not "earth", as the end of a sentence "it ..."; "" where nothing is stated.
-        hint: What to type then, or "".
-        step: Degrees of longitude between neighbours of a lattice of 5 x 5 points over the
-            raster, at most: where it is large, edges bend.
+        why: Reason why it is not "earth", as the end of a sentence "it ..."; "" if the file has no
+            georeference.
+        hint: What to type in this case, or "".
+        step: Maximum difference of longitudes between neighbours of a lattice of 5 x 5 points over
+            the raster, in degrees: if it is large, edges bend.
     """
 
     kind: Kind
@@ -58,7 +59,7 @@ class Place:
 
 
 def read_geobox(dataset: rasterio.DatasetReader) -> tuple[GeoBox | None, str]:
-    """Return the georeference of an open file, and why one that it states is not used, or ""."""
+    """Return the georeference of an open file, and the reason why it is not used, or ""."""
     from odc.geo.geobox import GeoBox
     from pyproj.exceptions import CRSError
 
@@ -73,16 +74,16 @@ def read_geobox(dataset: rasterio.DatasetReader) -> tuple[GeoBox | None, str]:
         try:
             horizontal(crs)
         except CRSError:
-            crs, unused = None, "has a CRS that PROJ does not understand"
+            crs, unused = None, "has a CRS that PROJ cannot parse"
     return GeoBox(dataset.shape, affine, crs), unused
 
 
 def place_of(geobox: GeoBox | None, unused: str = "") -> Place:
-    """Return where a raster lies.
+    """Return the place of a raster.
 
     Args:
         geobox: Its georeference, or None.
-        unused: Why a georeference that its file states is not used; see `read_geobox`.
+        unused: Reason why the georeference of the file is not used; see `read_geobox`.
     """
     if geobox is None:
         return Place("none", unused, _HINTS.get(unused, _EDIT) if unused else "")
@@ -90,12 +91,12 @@ def place_of(geobox: GeoBox | None, unused: str = "") -> Place:
         return Place("none", broken, _EDIT)
     if geobox.crs is None:
         why = unused or "has no coordinate reference system"
-        return Place("plane", why, "State it: gdal_edit.py -a_srs EPSG:... FILE")
+        return Place("plane", why, "Assign it: gdal_edit.py -a_srs EPSG:... FILE")
     name, crs = str(geobox.crs), horizontal(str(geobox.crs))
     if crs.is_engineering:
         return Place("plane", f"is in local coordinates ({crs.name})")
     if crs.is_geocentric or crs.is_vertical or transformer(name) is None:
-        why = "is in coordinates that lead to no longitudes and latitudes of the Earth"
+        why = "is in coordinates that cannot be converted to longitudes and latitudes of the Earth"
         return Place("plane", f"{why} ({crs.name})")
     return _on_earth(geobox, crs)
 
@@ -105,8 +106,8 @@ def to_earth(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return longitudes and latitudes of pixel coordinates, degrees on WGS84.
 
-    Longitudes may go beyond 180 where those of the raster do. Points outside the projection are
-    infinite.
+    Longitudes may exceed 180 if those of the raster do. Points outside the valid area of the
+    projection are infinite.
 
     Args:
         geobox: Georeference with a CRS of the Earth.
@@ -116,24 +117,25 @@ def to_earth(
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     a = geobox.affine
     east, north = a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f
-    crs, there = horizontal(str(geobox.crs)), transformer(str(geobox.crs))
-    assert there is not None  # noqa: S101  (asked of places on the Earth)
+    crs, to_wgs84 = horizontal(str(geobox.crs)), transformer(str(geobox.crs))
+    assert to_wgs84 is not None  # noqa: S101  (the raster is on the Earth)
     if _degrees(crs):
-        # Grids of global models put the middle of their first row on the pole.
+        # In grids of global models, the centre of the first row is at the pole.
         top = 90 / _unit(crs)
-        rim = (abs(a.d) + abs(a.e)) * (1 + 1e-6)
-        north = np.where(np.abs(north) <= top + rim, np.clip(north, -top, top), np.inf)
+        margin = (abs(a.d) + abs(a.e)) * (1 + 1e-6)
+        north = np.where(np.abs(north) <= top + margin, np.clip(north, -top, top), np.inf)
         turns = np.rint(east * _unit(crs) / 360)
         turns = np.where(np.abs(east) * _unit(crs) > 180, turns, 0)
-        lon, lat = there.transform(east - turns * 360 / _unit(crs), north)
+        lon, lat = to_wgs84.transform(east - turns * 360 / _unit(crs), north)
         return lon + 360 * turns, lat
-    return there.transform(east, north)
+    return to_wgs84.transform(east, north)
 
 
 def poles(geobox: GeoBox) -> list[tuple[float, float, float]]:
-    """Return x, y in pixels and the latitude of each pole that is one point of the raster's grid.
+    """Return x, y in pixels and the latitude of each pole that is a single point of the grid.
 
-    In longitudes and latitudes, and in cylindrical projections, a pole is a line: none of these.
+    In longitudes and latitudes, and in cylindrical projections, a pole is a line and is not
+    returned.
     """
     crs, back = horizontal(str(geobox.crs)), transformer(WGS84, str(geobox.crs))
     if _degrees(crs) or back is None:
@@ -148,9 +150,9 @@ def poles(geobox: GeoBox) -> list[tuple[float, float, float]]:
     return found
 
 
-@lru_cache(maxsize=64)  # making one takes as long as using it on thousands of tiles
+@lru_cache(maxsize=64)  # creating a transformer takes as long as transforming thousands of tiles
 def transformer(source: str, target: str = WGS84) -> Transformer | None:
-    """Return what takes x, y of one CRS to x, y of another; None where nothing does."""
+    """Return the transformer of x, y from one CRS to another; None if there is none."""
     from pyproj import Transformer
     from pyproj.exceptions import ProjError
 
@@ -175,15 +177,15 @@ def horizontal(crs: str) -> CRS:
 
 @lru_cache(maxsize=64)
 def same_crs(first: str, other: str) -> bool:
-    """Say whether two coordinate reference systems are one, however they are written.
+    """Return whether two coordinate reference systems are equal, in any representation.
 
-    Heights, the order of axes and names do not count. Where PROJ does not know two descriptions for
-    the same, they are if they have one ellipsoid and give points the same coordinates.
+    Heights, the order of axes and names are ignored. If PROJ does not recognise two descriptions as
+    equal, they are compared by their ellipsoids and by the coordinates of sample points.
     """
     if first == other:
         return True
     a, b = (_unbound(horizontal(crs)) for crs in (first, other))
-    if a.is_engineering and b.is_engineering:  # their names say nothing
+    if a.is_engineering and b.is_engineering:  # their names are arbitrary
         units = [[axis.unit_conversion_factor for axis in crs.axis_info] for crs in (a, b)]
         return units[0] == units[1]
     return a.equals(b, ignore_axis_order=True) or (
@@ -192,17 +194,17 @@ def same_crs(first: str, other: str) -> bool:
 
 
 def in_degrees(crs: str) -> bool:
-    """Say whether coordinates are longitudes and latitudes, so that 360 degrees are a turn."""
+    """Return whether coordinates are longitudes and latitudes."""
     return _degrees(horizontal(crs))
 
 
 def turn(crs: str) -> float:
-    """Return 360 degrees in the unit of a geographic CRS."""
+    """Return a full turn, 360 degrees, in the unit of a geographic CRS."""
     return 360 / _unit(horizontal(crs))
 
 
 def _on_earth(geobox: GeoBox, crs: CRS) -> Place:
-    """Look whether a raster in a CRS of the Earth lies on it, all of it."""
+    """Return the place of a raster in a CRS of the Earth: "earth" if all of it is on the Earth."""
     height, width = geobox.shape
     x, y = np.meshgrid(np.linspace(0, width, _LATTICE), np.linspace(0, height, _LATTICE))
     lon, lat = to_earth(geobox, x, y)
@@ -215,24 +217,24 @@ def _on_earth(geobox: GeoBox, crs: CRS) -> Place:
                 "plane",
                 f"has longitudes from {east.min() * unit:,.6g} to {east.max() * unit:,.6g} and "
                 f"latitudes from {north.min() * unit:,.6g} to {north.max() * unit:,.6g} degrees",
-                "Exchange x and y, or state the CRS that these coordinates are in: "
+                "Swap x and y, or assign the CRS of these coordinates: "
                 "gdal_edit.py -a_srs EPSG:... FILE",
             )
         return Place("earth", step=float(np.abs(np.diff(lon, axis=1)).max()))
     out = Place(
         "plane",
-        f"reaches beyond what its projection shows of the Earth ({crs.name})",
-        "Warp it, or cut it to what lies on the Earth: gdalwarp -t_srs EPSG:4326 IN OUT",
+        f"extends beyond the valid area of its projection ({crs.name})",
+        "Warp it, or crop it to the valid area: gdalwarp -t_srs EPSG:4326 IN OUT",
     )
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return out
     back = transformer(WGS84, str(geobox.crs))
     if back is not None:
-        # Beyond the rim of a map that shows the whole globe PROJ goes on at the other side.
-        off_x, off_y = (there - here for there, here in zip(
+        # Beyond the edge of a map of the whole globe, PROJ continues at the opposite edge.
+        off_x, off_y = (inverse - original for inverse, original in zip(
             back.transform(lon, lat), (east, north), strict=True))  # fmt: skip
-        least = _ASTRAY if crs.is_geographic else 1.0  # degrees, or metres and the like
-        limit = max(least, _ASTRAY * max(np.ptp(east), np.ptp(north)))
+        min_limit = _ASTRAY if crs.is_geographic else 1.0  # degrees, or units such as metres
+        limit = max(min_limit, _ASTRAY * max(np.ptp(east), np.ptp(north)))
         off_x -= _turned(back, off_x, limit)
         if not max(np.abs(off_x).max(), np.abs(off_y).max()) <= limit:
             return out
@@ -241,7 +243,7 @@ def _on_earth(geobox: GeoBox, crs: CRS) -> Place:
 
 
 def _turned(back: Transformer, off: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Return the whole turns in offsets along x, of a map on which a turn is one length."""
+    """Return the full turns in offsets along x, for maps on which a turn has a constant length."""
     if np.abs(off).max() <= limit:
         return np.zeros_like(off)
     x, _ = back.transform([-180.0, 180.0, -180.0, 180.0], [0.0, 0.0, 60.0, 60.0])
@@ -253,9 +255,9 @@ def _turned(back: Transformer, off: NDArray[np.float64], limit: float) -> NDArra
 
 @lru_cache(maxsize=64)
 def _stated(wkt: str) -> str:
-    """Return the code of a CRS where it is exactly that one, else its WKT.
+    """Return the code of a CRS if it is an exact match, otherwise its WKT.
 
-    The nearest code would replace an unknown datum, or one with a shift of its own.
+    The nearest code could replace an unknown datum, or a datum with a custom shift.
     """
     import rasterio
 
@@ -264,7 +266,7 @@ def _stated(wkt: str) -> str:
 
 
 def _instead(dataset: rasterio.DatasetReader) -> str:
-    """Say what a file without a geotransform states of its place, or ""."""
+    """Describe other georeferencing of a file without a geotransform, or return ""."""
     if dataset.gcps[0]:
         return _POINTS
     if dataset.rpcs is not None:
@@ -273,19 +275,19 @@ def _instead(dataset: rasterio.DatasetReader) -> str:
 
 
 def _broken(affine: Affine) -> str:
-    """Say what is wrong with a geotransform, or ""."""
+    """Describe why a geotransform is invalid, or return ""."""
     a, b, c, d, e, f = (float(v) for v in affine[:6])
     if not all(map(math.isfinite, (a, b, c, d, e, f))):
-        return "has a geotransform with values that are no numbers"
+        return "has a geotransform with values that are not finite"
     if abs(a * e - b * d) <= _FLAT * (a * a + b * b + d * d + e * e):
-        return "has a geotransform whose pixels span no area"
+        return "has a geotransform with pixels of zero area"
     if max(map(abs, (a, b, d, e))) <= _FLAT * max(abs(c), abs(f)):
-        return "has a geotransform whose pixels are too small for its coordinates"
+        return "has a geotransform with pixels too small for the precision of its coordinates"
     return ""
 
 
 def _shorter(step: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return steps of longitude the shorter way around the globe."""
+    """Wrap differences of longitudes to -180 to 180 degrees."""
     return step - 360 * np.rint(step / 360)
 
 
@@ -302,23 +304,23 @@ def _same_size(a: CRS, b: CRS) -> bool:
 
 
 def _same_numbers(first: str, other: str) -> bool:
-    """Say whether points all over have the same coordinates in both of two CRS."""
-    there, globe = transformer(first, other), transformer(WGS84, first)
-    if there is None or globe is None:
+    """Return whether sample points have the same coordinates in both CRSs."""
+    to_other, globe = transformer(first, other), transformer(WGS84, first)
+    if to_other is None or globe is None:
         return False
     area = horizontal(first).area_of_use or horizontal(other).area_of_use
     west, south, east, north = area.bounds if area is not None else (-170, -80, 170, 80)
     east += 360 if east < west else 0
     lon, lat = np.meshgrid(np.linspace(west, east, 9)[1:-1], np.linspace(south, north, 9)[1:-1])
     x, y = globe.transform(lon, lat)
-    u, v = there.transform(x, y)
-    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(u) & np.isfinite(v)
+    u, v = to_other.transform(x, y)
+    finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(u) & np.isfinite(v)
     limit = 1e-8 if in_degrees(first) else 1e-3
-    return bool(known.any() and np.hypot(u - x, v - y)[known].max() < limit)
+    return bool(finite.any() and np.hypot(u - x, v - y)[finite].max() < limit)
 
 
 def _unit(crs: CRS) -> float:
-    """Return degrees in a unit of a geographic CRS."""
+    """Return the degrees per unit of a geographic CRS."""
     return math.degrees(crs.axis_info[0].unit_conversion_factor)
 
 
@@ -327,7 +329,7 @@ def _unbound(crs: CRS) -> CRS:
 
 
 def resize_geobox(geobox: GeoBox | None, shape: tuple[int, ...]) -> GeoBox | None:
-    """Return the georeference of another number of pixels over the same ground.
+    """Return the georeference of the same extent with another number of pixels.
 
     Args:
         geobox: Georeference of a raster, or None.

@@ -1,20 +1,20 @@
-"""How the stored values of a file are read: which pixels are valid, and what the values mean.
+"""Rules for reading stored values: validity of pixels, and meaning of values.
 
-`decide` is the whole truth table, a function of what the file says (`FileHeader`) and of what its
-reader asks for. ``docs/what-counts.md`` has the table in words, a test for each of its rows.
+`decide` implements all rules, as a function of the header (`FileHeader`) and of the options of the
+reader. ``docs/what-counts.md`` specifies them as a table, with a test for each row.
 
-A pixel is valid where every rule of the file says so:
+A pixel is valid if it satisfies every rule of the file:
 
 ==============================  ==================================================================
-alpha band                      alpha is above 0, semi-transparent pixels are valid
-mask band                       the mask is above 0, inside the file or beside it (``.msk``)
-colour key                      a PNG's transparent colour is not the pixel's
-palette                         the entry is not wholly transparent
-nodata                          not all bands that are read hold their nodata value
+alpha band                      alpha is above 0; partly transparent pixels are valid
+mask band                       the mask is above 0, in the file or in a sidecar (``.msk``)
+colour key                      the pixel does not have the transparent colour of a PNG
+palette                         the entry is not fully transparent
+nodata                          not all bands that are read have their nodata value
 finite                          no band that is read is NaN or infinite
 ==============================  ==================================================================
 
-A nodata value that the user states replaces the declared one, and no other rule.
+A nodata value given by the user replaces the declared value, and no other rule.
 """
 
 from __future__ import annotations
@@ -38,40 +38,40 @@ if TYPE_CHECKING:
 Mask = Literal["", "dataset", "bands", "values", "key"]
 Number = float | int
 
-OPAQUE = 0.5  # share of what an alpha band shows that is fully opaque; under it, it is no alpha
-_DOUBT = 0.05  # share that is neither transparent nor opaque from which a reader should know
-_EXPANDED = (1, 2, 4)  # bits a sample of gray pictures; other sizes only pack whole numbers
+OPAQUE = 0.5  # maximum share of partly opaque among nonzero pixels of an alpha band
+_DOUBT = 0.05  # the same share above which a note is created
+_EXPANDED = (1, 2, 4)  # bits per sample of gray pictures; other bit depths only pack integers
 _MASKS = {
     "dataset": "mask band", "bands": "mask of each band", "values": "nodata as GDAL reads it",
     "key": "transparent colour",
 }  # fmt: skip
-_EXACT = 2**53  # whole numbers up to here are floats
+_EXACT = 2**53  # integers up to this value are exact as float64
 
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What a file says of its pixels.
+    """Properties of the pixels of a file.
 
     Attributes:
         driver: GDAL's name of the format.
-        dtypes: One a band.
-        descriptions: One a band, possibly empty.
-        alpha: 1-based bands that are called alpha.
-        between: Share of the pixels which the alpha band shows that are not fully opaque, of a
-            sample; 0 without one, and for a PNG, where a fourth channel cannot be anything else.
-        nodata: One a band: the declared value, or None.
-        nodata_text: What is declared and no value of the dtype, or "".
-        mask: "dataset" for one mask of all bands, "bands" for one a band, "values" where GDAL
-            alone knows the nodata value exactly, "key" for a transparent colour, or "".
-        key: The transparent colour, one value a band, or ().
+        dtypes: One per band.
+        descriptions: One per band, possibly empty.
+        alpha: 1-based bands marked as alpha.
+        between: Share of not fully opaque among the nonzero pixels of the alpha band, from a
+            sample; 0 without alpha band, and for a PNG, whose fourth channel is always alpha.
+        nodata: One per band: the declared value, or None.
+        nodata_text: The declared value if it is out of range for the dtype, or "".
+        mask: "dataset" for one mask of all bands, "bands" for one per band, "values" if the exact
+            nodata value is only available in GDAL, "key" for a transparent colour, or "".
+        key: The transparent colour, one value per band, or ().
         palette: (n, 4) uint8 colours and alpha as bytes, or None.
-        bits: Bits a sample where they are fewer than the dtype's, else 0.
+        bits: Bits per sample if they are fewer than those of the dtype, otherwise 0.
         white_is_zero: Whether a gray picture is stored with white as 0.
-        scaling: (scale, offset) of each band; () where no band states them.
-        unscalable: Scale and offset that are stated and cannot be applied, or "".
+        scaling: (scale, offset) of each band; () if no band declares them.
+        unscalable: Declared scale and offset that are invalid, or "".
         orientation: 1 to 8; see `TURNS`.
-        lossy: Whether the compression changes values.
-        georeferenced: Whether the stored rows and columns have a place on the ground.
+        lossy: Whether the compression is lossy.
+        georeferenced: Whether the stored rows and columns are georeferenced.
     """
 
     driver: str
@@ -93,32 +93,32 @@ class FileHeader:
     georeferenced: bool = False
 
     def scaling_of(self, bands: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
-        """Return (scale, offset) of 1-based bands; () where no band states them."""
+        """Return (scale, offset) of 1-based bands; () if no band declares them."""
         return tuple(self.scaling[b - 1] for b in bands) if self.scaling else ()
 
 
 @dataclass(frozen=True)
 class LabelValues:
-    """What a classes file says of the values of a mask.
+    """Values of the classes of a mask in a classes file.
 
     Attributes:
-        spans: (low, high) of the values of its classes, both included; 0xRRGGBB for colours. None
-            of them is nodata.
-        stored: Bits a sample at which its integers are the stored ones, not those of the picture.
+        spans: (low, high) of the values of its classes, both included; 0xRRGGBB for colours. These
+            values are never nodata.
+        stored: Bits per sample at which integers are stored values, not displayed gray values.
     """
 
     spans: tuple[tuple[float, float], ...] = ()
     stored: tuple[int, ...] = ()
 
     def name(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say of (n,) values whether they are those of a class."""
+        """Return (n,) whether values belong to a class."""
         low, high = np.array(self.spans).reshape(-1, 2).T
         return ((values[:, None] >= low) & (values[:, None] <= high)).any(axis=1)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the reader of a file asks for; see `FileSource`."""
+    """Options of the reader of a file; see `FileSource`."""
 
     nodata: Number | None = None
     palette: bool = True
@@ -131,18 +131,19 @@ class Reading:
     """How a file is read.
 
     Attributes:
-        indexes: 1-based bands of the file that are data.
-        dtype: Of what is read.
+        indexes: 1-based data bands of the file.
+        dtype: dtype of the pixels that are read.
         descriptions: One per band that is read.
-        alpha: Bands of the file whose 0 is invalid.
+        alpha: 1-based alpha bands of the file.
         mask: See `FileHeader`.
-        nodata: For each data band the stored value of missing pixels, or None.
-        levels: Stored value -> gray, or -> colour, as bytes of (n,) or (n, 3); None for as stored.
-        shown: Stored value -> whether it is valid, as bytes of (n,); None for all.
+        nodata: Stored value of missing pixels of each data band, or None.
+        levels: Stored value -> gray or colour, as bytes of (n,) or (n, 3); None if values are read
+            as stored.
+        shown: Stored value -> whether it is valid, as bytes of (n,); None if all are valid.
         scaling: (scale, offset) to apply to each data band; () for stored values.
-        turn: How the stored pixels become upright.
-        rules: By which rules pixels are valid, in words.
-        remarks: What the reader should know.
+        turn: Transform of the stored pixels to the upright picture.
+        rules: Rules of validity in words.
+        remarks: Peculiarities of how the file is read.
     """
 
     indexes: tuple[int, ...]
@@ -170,7 +171,7 @@ class Reading:
 
     @cached_property
     def value(self) -> Number | None:
-        """The one nodata value of all bands as it is read, or None."""
+        """The common nodata value of all bands as read, or None."""
         values = set(self.nodata)
         if len(values) != 1 or None in values or self.colours:
             return None
@@ -190,13 +191,13 @@ class Reading:
         return table.reshape(-1, 3) if self.colours else table
 
 
-@lru_cache(maxsize=4096)  # files of one folder share one header, and so one reading
+@lru_cache(maxsize=4096)  # files of a folder often share one header, and therefore one reading
 def decide(header: FileHeader, asked: Asked) -> Reading:
-    """Say how a file is read.
+    """Decide how a file is read.
 
     Raises:
-        DataError: Complex numbers.
-        ParameterError: A nodata value that no pixel can hold.
+        DataError: The pixels are complex numbers.
+        ParameterError: The given nodata value is out of range for the dtype.
     """
     remarks: list[Remark] = []
     alpha, data = _alpha(header, remarks)
@@ -206,11 +207,11 @@ def decide(header: FileHeader, asked: Asked) -> Reading:
     nodata, mask = _nodata(header, asked, data, dtype, remarks)
     levels, shown, descriptions = _levels(header, asked, data, remarks)
     if len(descriptions) != len(data):
-        dtype = np.dtype(np.uint8)  # of the colours; the nodata value stays that of an index
+        dtype = np.dtype(np.uint8)  # of the colours; the nodata value is still an index
     if asked.labels is not None:
         named = _Named(header, asked.labels, levels, colours=asked.palette)
         if named.has(nodata):
-            remarks.append(Remark("nodata is a class", named.shown(nodata)))
+            remarks.append(Remark("nodata is a class", named.text(nodata)))
             nodata = (None,) * len(nodata)
         if mask == "key" and named.has(header.key):
             remarks.append(Remark("transparent is a class", ""))
@@ -236,8 +237,8 @@ def _refuse_complex(dtypes: list[str]) -> None:
     if any(dtype.startswith("complex") for dtype in dtypes):
         raise DataError(
             f"the pixels are complex numbers ({', '.join(sorted(set(dtypes)))})",
-            "Pixels are whole or floating-point numbers of one part.",
-            "Give the magnitude: gdal_calc.py -A in.tif --calc='abs(A)' --type=Float32 "
+            "Pixels must be integers or real floating-point numbers.",
+            "Compute the magnitude: gdal_calc.py -A in.tif --calc='abs(A)' --type=Float32 "
             "--outfile=out.tif.",
         )
 
@@ -252,7 +253,7 @@ def _rules(
     nodata: tuple[Number | None, ...],
     shown: bytes | None,
 ) -> tuple[str, ...]:
-    """Return in words by which rules pixels are valid."""
+    """Return the rules of validity in words."""
     rules = [f"alpha band {b}" for b in alpha]
     if mask:
         rules.append(f"{_MASKS[mask]} {', '.join(map(str, header.key))}".rstrip())
@@ -268,7 +269,7 @@ def _rules(
 
 
 def holds(dtype: np.dtype[Any], value: Number) -> bool:
-    """Say whether a pixel of a dtype can have a value (NaN: in floats alone)."""
+    """Return whether a dtype can represent a value (NaN: only floats)."""
     if np.issubdtype(dtype, np.floating):
         with np.errstate(over="ignore"):
             return math.isnan(value) or math.isinf(value) or bool(np.isfinite(dtype.type(value)))
@@ -277,19 +278,19 @@ def holds(dtype: np.dtype[Any], value: Number) -> bool:
 
 
 def number(value: Number) -> str:
-    """Write a nodata value as one would type it."""
+    """Format a nodata value as it is typed."""
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) < _EXACT):
         return str(int(value))
     return repr(float(value))
 
 
 def exact(value: Number) -> Number:
-    """Return a number as a float where that is exact, else as the whole number that it is."""
+    """Return a number as a float if this is exact, otherwise as an integer."""
     return float(value) if not isinstance(value, int) or abs(value) <= _EXACT else value
 
 
 def _alpha(header: FileHeader, remarks: list[Remark]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the bands that are a mask, and those that are data."""
+    """Return the alpha bands and the data bands."""
     alpha = header.alpha
     if alpha and header.between > OPAQUE:
         remarks.append(Remark("alpha is data", str(alpha[0])))
@@ -305,14 +306,14 @@ def _nodata(
 ) -> tuple[tuple[Number | None, ...], Mask]:  # fmt: skip
     """Return the nodata value of each data band, and the mask of the file."""
     declared = tuple(header.nodata[b - 1] if header.nodata else None for b in data)
-    impossible = header.nodata_text
+    invalid = header.nodata_text
     for i, value in enumerate(declared):
         if value is not None and not holds(np.dtype(header.dtypes[data[i] - 1]), value):
-            impossible = number(value)
+            invalid = number(value)
             declared = (*declared[:i], None, *declared[i + 1 :])
     if asked.nodata is None:
-        if impossible:
-            remarks.append(Remark("nodata cannot be", f"{impossible}, {dtype.name}"))
+        if invalid:
+            remarks.append(Remark("nodata cannot be", f"{invalid}, {dtype.name}"))
         return declared, header.mask
     _check_stated(asked.nodata, dtype, declared)
     others = {number(v) for v in declared if v is not None} - {number(asked.nodata)}
@@ -326,29 +327,29 @@ def _check_stated(value: Number, dtype: np.dtype[Any], declared: tuple[Number | 
     if math.isinf(value):
         raise ParameterError(
             f"nodata {value!r}",
-            "A nodata value is a number that pixels hold.",
-            "Leave it out: infinite values and NaN are missing anyway.",
+            "A nodata value must be finite or NaN.",
+            "Remove it: infinite values and NaN are always missing.",
         )
     if holds(dtype, value):
         return
-    own = next((v for v in declared if v is not None), None)
+    in_file = next((v for v in declared if v is not None), None)
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
-        allowed = f"The pixels are {dtype.name}: whole numbers from {limits.min} to {limits.max}."
+        allowed = f"The pixels are {dtype.name}: integers from {limits.min} to {limits.max}."
     else:
         allowed = f"The pixels are {dtype.name}: at most {np.finfo(dtype).max:g}."
     raise ParameterError(
-        f"nodata {number(value)}, which no pixel can hold",
+        f"nodata {number(value)} is out of range for the pixels",
         allowed,
-        "Leave it out (--nodata, nodata=...)"
-        + (f": the file declares {number(own)} itself." if own is not None else "."),
+        "Remove it (--nodata, nodata=...)"
+        + (f": the file declares {number(in_file)}." if in_file is not None else "."),
     )
 
 
 def _levels(
     header: FileHeader, asked: Asked, data: tuple[int, ...], remarks: list[Remark]
 ) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
-    """Return what stored values are shown as, which of them are valid, and names of the bands."""
+    """Return `Reading.levels`, `Reading.shown`, and the names of the bands."""
     names = tuple(header.descriptions[b - 1] for b in data)
     labels = asked.labels
     if header.palette is not None:
@@ -381,7 +382,7 @@ def _levels(
 
 @dataclass(frozen=True)
 class _Named:
-    """Which stored values of a mask are those of a class: what is one is not nodata."""
+    """Tests whether stored values of a mask belong to a class, and are therefore not nodata."""
 
     header: FileHeader
     labels: LabelValues
@@ -389,12 +390,12 @@ class _Named:
     colours: bool  # whether a palette is read as its colours
 
     def has(self, stored: tuple[Number | None, ...]) -> bool:
-        """Say whether what the bands hold together is the value of a class."""
+        """Return whether the value of all bands, an index or a colour, belongs to a class."""
         value = self._value(stored)
         return value is not None and bool(self.labels.name(np.array([value]))[0])
 
-    def shown(self, stored: tuple[Number | None, ...]) -> str:
-        """Write it as in a classes file."""
+    def text(self, stored: tuple[Number | None, ...]) -> str:
+        """Return the value in the notation of classes files."""
         colour = len(stored) == 3 or (self.colours and self.header.palette is not None)
         return f"#{self._value(stored):06X}" if colour else str(self._value(stored))
 

@@ -37,8 +37,8 @@ class ArraySource:
     """An array in memory as a source.
 
     Attributes:
-        data: (c, h, w) of any dtype; not to be changed any more, its hash is kept.
-        valid: (h, w) bool, or None when every (finite) pixel is valid.
+        data: (c, h, w) of any dtype; must not be modified, because its hash is cached.
+        valid: (h, w) bool, or None if every (finite) pixel is valid.
         geobox: Georeference, or None.
     """
 
@@ -60,7 +60,7 @@ class ArraySource:
             fingerprint=digest([pixels, mask, self.data.shape, self.data.dtype.name]),
             descriptions=("",) * c,
             masked=self.valid is not None or np.issubdtype(self.data.dtype, np.floating),
-            rules=("the mask given",) * (self.valid is not None)
+            rules=("the given mask",) * (self.valid is not None)
             + ("finite values",) * bool(np.issubdtype(self.data.dtype, np.floating)),
         )
 
@@ -93,29 +93,28 @@ class ArraySource:
 class StackSource:
     """The bands of several rasters on the grid of the first.
 
-    Further rasters of another size are resampled, bilinear where they are coarser and averaged
-    where they are finer, on the exact geometry: a window equals the same cut of the whole. They
-    must cover the same ground: the same extent when they have a georeference, the same picture
-    otherwise.
+    Further rasters of another size are resampled, bilinear if they are coarser and averaged if they
+    are finer, by the exact geometry: a window equals the same crop of the whole. They must cover
+    the same ground: the same extent if they are georeferenced, otherwise this is assumed.
 
     Attributes:
-        sources: The first one gives the grid.
+        sources: The rasters; the first defines the grid.
 
     Raises:
-        DataError: The rasters do not cover the same ground.
+        DataError: The rasters cover different ground.
     """
 
     sources: tuple[Source, ...]
 
     def __post_init__(self) -> None:
-        """Check that the extents agree."""
+        """Check that the extents are equal."""
         first = self.sources[0].info
         for source in self.sources[1:]:
             _check_extent(first, source.info)
 
     @cached_property
     def info(self) -> SourceInfo:
-        """The first raster's grid with the bands of all; their common dtype."""
+        """Grid of the first raster, bands of all, and their common dtype."""
         infos = [source.info for source in self.sources]
         return replace(
             infos[0],
@@ -139,7 +138,7 @@ class StackSource:
         bands: Sequence[int] | None = None,
         out_shape: tuple[int, int] | None = None,
     ) -> Raster:
-        """Read a window; a pixel is valid where every raster that is read is valid."""
+        """Read a window; a pixel is valid if it is valid in every raster that is read."""
         info = self.info
         wanted = check_bands(bands, info.bands, "the stacked files")
         window = window or Window(0, 0, *info.shape)
@@ -149,16 +148,18 @@ class StackSource:
         offset = 0
         for source in self.sources:
             count = source.info.bands
-            here = [(i, b - offset) for i, b in enumerate(wanted) if offset < b <= offset + count]
+            part_bands = [
+                (i, b - offset) for i, b in enumerate(wanted) if offset < b <= offset + count
+            ]
             offset += count
-            if not here:
+            if not part_bands:
                 continue
-            numbers = [b for _, b in here]
+            numbers = [b for _, b in part_bands]
             if source.info.shape == info.shape:
                 part = source.read(window, bands=numbers, out_shape=out_shape)
             else:
                 part = _read_regridded(source, numbers, info, window, shape)
-            data[[i for i, _ in here]] = part.data
+            data[[i for i, _ in part_bands]] = part.data
             valid &= part.valid
         return Raster(data, valid)
 
@@ -182,7 +183,7 @@ def _read_regridded(
     ]
     geometry = _geometry(grid, source.info)
     edges = [e * scale + shift for e, (scale, shift) in zip(marks, geometry, strict=True)]
-    # One pixel more on each side is what bilinear needs.
+    # Bilinear interpolation needs one more pixel on each side.
     first = [int(np.clip(np.floor(e[0]) - 1, 0, n - 1)) for e, n in zip(edges, own, strict=True)]
     after = [int(np.clip(np.ceil(e[-1]) + 1, 1, n)) for e, n in zip(edges, own, strict=True)]
     cover = Window(first[0], first[1], after[0] - first[0], after[1] - first[1])
@@ -206,36 +207,36 @@ def _read_regridded(
 def _geometry(
     grid: SourceInfo, other: SourceInfo
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Scale and shift from pixels of one raster to those of the other, for rows and columns."""
+    """Return scale and offset from pixels of one raster to another, for rows and columns."""
     if grid.geobox is None or other.geobox is None:
         (h, w), (oh, ow) = grid.shape, other.shape
         return (oh / h, 0.0), (ow / w, 0.0)
-    there = onto(grid.geobox, other.geobox)
-    return (float(there[1, 1]), float(there[1, 2])), (float(there[0, 0]), float(there[0, 2]))
+    matrix = onto(grid.geobox, other.geobox)
+    return (float(matrix[1, 1]), float(matrix[1, 2])), (float(matrix[0, 0]), float(matrix[0, 2]))
 
 
 def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
-    if found := other_ground(first, other):
+    if difference := other_ground(first, other):
         raise DataError(
-            f"stacked rasters cover different ground: the further one {found}",
-            "Rasters that are stacked have one CRS and one extent (to 1.5 pixels).",
+            f"stacked rasters cover different ground: a further raster {difference}",
+            "Stacked rasters must have the same CRS and extent (to 1.5 pixels).",
             warp(first, resampling="bilinear", size=False),
         )
 
 
 @dataclass(frozen=True)
 class FlippedSource:
-    """A source with its rows in the opposite order: one that is stored from south to north.
+    """A source with reversed rows, for rasters stored from south to north.
 
     Attributes:
-        source: As it is stored.
+        source: The source in the stored order.
     """
 
     source: Source
 
     @cached_property
     def info(self) -> SourceInfo:
-        """What is known of the source, with a georeference whose rows run the other way."""
+        """Metadata of the source, with the georeference of the reversed rows."""
         from affine import Affine
         from odc.geo.geobox import GeoBox
 

@@ -1,7 +1,7 @@
-"""Pixels as a file stores them, to be written elsewhere without a change.
+"""Stored pixels of a file, to be written to another file unchanged.
 
-A `Raster` is what a model looks at: alpha is a mask there, colours are decoded, values may be
-scaled. `StoredPixels` are what another program finds in the file.
+A `Raster` is the input of a model: alpha is converted to a mask, colours are decoded, values may be
+scaled. `StoredPixels` have the values that other programs read from the file.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class StoredPixels:
     Attributes:
         data: (c, h, w) in the native dtype, all bands.
         nodata: Value of missing pixels, or None.
-        mask: (h, w) bool valid pixels where a mask band says so, or None.
+        mask: (h, w) bool valid pixels of a mask band, or None.
         crs: WKT, or "".
-        transform: Of the window, or None without a georeference.
-        colours: Names of the meanings of the bands, as GDAL has them ("red", "alpha" ...).
+        transform: Geotransform of the window, or None without a georeference.
+        colours: Colour interpretation of the bands, by GDAL's names ("red", "alpha" ...).
         descriptions: Names of the bands, possibly "".
-        scales: Of each band: physical value = stored * scale + offset.
-        offsets: Of each band.
+        scales: One per band: physical value = stored * scale + offset.
+        offsets: One per band.
         colormap: Value -> RGBA of a palette, or None.
-        bits: Of a value, where they are fewer than those of the dtype; else 0.
-        white_is_zero: Whether a viewer shows gray values inverted.
+        bits: Bits per sample if they are fewer than those of the dtype, otherwise 0.
+        white_is_zero: Whether viewers display gray values inverted.
     """
 
     data: NDArray[Any]
@@ -60,8 +60,8 @@ def read_stored_pixels(
 
     Args:
         dataset: The file.
-        window: Its pixels, as stored.
-        inside: The part of the window that the file has; see `clip`.
+        window: Window in the stored orientation.
+        inside: The part of the window inside the raster; see `clip`.
         nodata: Value of missing pixels, or None.
     """
     bands, dtype = dataset.count, np.result_type(*dataset.dtypes)
@@ -76,11 +76,11 @@ def read_stored_pixels(
         data[:, y : y + h, x : x + w] = dataset.read(window=where)
         mask[y : y + h, x : x + w] = dataset.read_masks(1, window=where) > 0 if masked else True
     colours = tuple(c.name for c in dataset.colorinterp)
-    told = nodata is not None or np.issubdtype(dtype, np.floating) or "alpha" in colours
+    can_mark = nodata is not None or np.issubdtype(dtype, np.floating) or "alpha" in colours
     affine = dataset.transform
     return StoredPixels(
         data, nodata,
-        mask=mask if masked or (not told and inside != window) else None,
+        mask=mask if masked or (not can_mark and inside != window) else None,
         crs=dataset.crs.to_wkt() if dataset.crs else "",
         transform=None if affine.is_identity else affine @ Affine.translation(window.x, window.y),
         colours=colours,
@@ -93,12 +93,12 @@ def read_stored_pixels(
 
 
 def stored_of(raster: Raster, info: SourceInfo, window: Window) -> StoredPixels:
-    """Return pixels that were read of a raster that is no single file, as they are to be stored.
+    """Return pixels of a raster that is not a single file as `StoredPixels`.
 
     Args:
         raster: The pixels of the window.
-        info: Of the raster.
-        window: Which pixels they are.
+        info: Metadata of the raster.
+        window: The window.
     """
     data, valid = raster.data, raster.valid
     floats = np.issubdtype(data.dtype, np.floating)

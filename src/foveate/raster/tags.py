@@ -1,4 +1,4 @@
-"""Tags of TIFF and PNG files that GDAL does not pass on, read from the file itself."""
+"""Tags of TIFF and PNG files that GDAL does not expose, read from the file itself."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from foveate.remote import open_object
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION, _PHOTOMETRIC, _NODATA = 274, 262, 42113
 _SHORT, _ASCII = 3, 2
-_LONGEST = 64  # bytes of a text that holds one number
+_LONGEST = 64  # maximum bytes of the text of a number
 
 
 @dataclass(frozen=True)
 class FileTags:
-    """What a file says of itself beside what GDAL tells.
+    """Tags of a file that GDAL does not expose.
 
     Attributes:
-        orientation: How the stored rows and columns lie, 1 to 8 as in TIFF and EXIF; 1 is upright.
+        orientation: Orientation of the stored pixels, 1 to 8 as in TIFF and EXIF; 1 is upright.
         photometric: PhotometricInterpretation of a TIFF, or None.
-        nodata: The text of GDAL's nodata tag in a TIFF, "" without one.
-        transparent: Whether a PNG names a transparent colour or transparent palette entries.
+        nodata: The text of GDAL's nodata tag in a TIFF, or "".
+        transparent: Whether a PNG has a transparent colour or transparent palette entries.
     """
 
     orientation: int = 1
@@ -36,11 +36,11 @@ class FileTags:
 
 
 def read_tags(path: str) -> FileTags:
-    """Read the tags of a TIFF or a PNG; defaults for other files, and for what lies elsewhere.
+    """Read the tags of a TIFF or a PNG; return defaults for other and unreadable files.
 
     Raises:
-        DataError: The PNG is truncated: GDAL reads one that was cut off as black pixels, without
-            an error.
+        DataError: The PNG is truncated: GDAL reads the missing part as black pixels, without an
+            error.
     """
     try:
         with open_binary(path) as file:
@@ -53,11 +53,11 @@ def read_tags(path: str) -> FileTags:
 
 
 def open_binary(path: str) -> IO[bytes]:
-    """Open a file, or a remote one by its URL, to read bytes.
+    """Open a local file or a URL to read bytes.
 
     Raises:
-        OSError: It cannot be read.
-        FoveateError: A remote one cannot.
+        OSError: A local file cannot be read.
+        FoveateError: A remote file cannot be read.
     """
     if not is_url(path):
         return Path(path).open("rb")
@@ -79,14 +79,14 @@ def _of_png(file: IO[bytes], path: str) -> FileTags:
             length = 0
         file.seek(length + 4, 1)
     raise DataError(
-        f"cannot read {str(path)!r}: the PNG is truncated, its end is missing",
+        f"cannot read {str(path)!r}: the PNG is truncated",
         "",
         "Replace the file, or move it out of the folder.",
     )
 
 
 def _of_tiff(file: IO[bytes]) -> FileTags:
-    """Read the first directory of a TIFF or BigTIFF; EXIF has the same form."""
+    """Read the first directory of a TIFF or BigTIFF; EXIF has the same format."""
     try:
         found = _directory(file)
     except (struct.error, OverflowError):
@@ -124,11 +124,11 @@ def _directory(file: IO[bytes]) -> dict[int, int | bytes]:
         elif tag == _NODATA and kind == _ASCII and length <= _LONGEST:
             text = inline[:length]
             if length > len(inline):
-                here = file.tell()
+                position = file.tell()
                 file.seek(struct.unpack(order + place, inline)[0])
                 text = file.read(length)
-                file.seek(here)
+                file.seek(position)
             found[tag] = text
         elif tag > _NODATA:
-            break  # they are sorted
+            break  # tags are sorted
     return found

@@ -1,4 +1,4 @@
-"""A raster seen in the pixels of another grid, whatever its own CRS."""
+"""Read a raster on another grid, in any CRS."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
     from foveate.raster.base import Source, SourceInfo
 
-_FINER = 0.99  # of a pixel of the grid: smaller source pixels are averaged
-_EDGE = 33  # points along a side of a grid that are looked for in the source
-_WHOLE = 1e-3  # pixels that a grid may be off and still be cut from the source
+_FINER = 0.99  # source pixels smaller than this, in pixels of the grid, are averaged
+_EDGE = 33  # points per side of a grid that are transformed to the source
+_WHOLE = 1e-3  # maximum offset in pixels at which a grid is cropped from the source
 
 
 def read_onto(
     source: Source, grid: GeoBox, *, bands: Sequence[int] | None = None, nearest: bool = False
 ) -> Raster:
-    """Read the ground of a grid from a raster in any CRS, at full resolution.
+    """Read the extent of a grid from a raster in any CRS, at full resolution.
 
-    The source is read in its own pixels, never from overviews. On the same lattice it is cut; else
-    pixels finer than those of the grid are averaged over their exact areas, others interpolated
-    (bilinear). Invalid pixels take no part.
+    The source is read at native resolution, never from overviews. If the pixels of grid and source
+    coincide, it is cropped; otherwise finer pixels are averaged by their exact areas, others are
+    interpolated (bilinear). Invalid pixels are excluded.
 
     Args:
         source: A raster with a CRS.
         grid: The grid, with a CRS.
-        bands: 1-based band numbers; all when None.
-        nearest: Whether values are names (classes) of which no mean can be taken.
+        bands: 1-based band numbers; all if None.
+        nearest: Whether to use nearest neighbours, for categorical values.
 
     Returns:
-        The pixels of the grid in the dtype of the source; invalid where the source has none.
+        The pixels of the grid in the dtype of the source; invalid outside the source.
 
     Raises:
         DataError: The source has no CRS, or cannot be read.
@@ -61,48 +61,48 @@ def read_onto(
 
 
 def window_onto(info: SourceInfo, grid: GeoBox) -> Window | None:
-    """Return the pixels of a raster that are needed for a grid; None where it has none of it.
+    """Return the window of a raster needed for a grid; None if they do not overlap.
 
     Raises:
-        DataError: The raster has no CRS, or lies where the grid's CRS does not lead.
+        DataError: The raster has no CRS, or a CRS to which the grid cannot be transformed.
     """
-    x, y = _seen(info, grid)
+    x, y = _border(info, grid)
     step = max(np.ptp(x) / grid.shape[1], np.ptp(y) / grid.shape[0], 1.0)
-    room = int(np.ceil(2 * step)) + 1  # reach of the kernel
-    left, top = int(np.floor(x.min())) - room, int(np.floor(y.min())) - room
-    right, bottom = int(np.ceil(x.max())) + room, int(np.ceil(y.max())) + room
+    margin = int(np.ceil(2 * step)) + 1  # radius of the kernel
+    left, top = int(np.floor(x.min())) - margin, int(np.floor(y.min())) - margin
+    right, bottom = int(np.ceil(x.max())) + margin, int(np.ceil(y.max())) + margin
     inside = clip(Window(top, left, bottom - top, right - left), info.shape)
     height, width = info.shape
     outside = x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height
     return None if outside or inside.h < 1 or inside.w < 1 else inside
 
 
-def _seen(info: SourceInfo, grid: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _border(info: SourceInfo, grid: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the border of a grid in pixels of a raster, x and y."""
     box = info.geobox
-    there = None
+    to_source = None
     if box is not None and box.crs is not None:
-        there = transformer(str(grid.crs), str(box.crs))
-    if box is None or there is None:
+        to_source = transformer(str(grid.crs), str(box.crs))
+    if box is None or to_source is None:
         raise DataError(
-            "a raster without a CRS that leads to the Earth",
-            "It is read onto another grid by its place.",
-            "State it: gdal_edit.py -a_srs EPSG:32633 FILE",
+            "the raster is not on the Earth: it has no suitable CRS",
+            "Reading on another grid requires a georeference.",
+            "Assign a CRS: gdal_edit.py -a_srs EPSG:32633 FILE",
         )
     t = np.linspace(0, 1, _EDGE)
     zero, one = np.zeros(_EDGE), np.ones(_EDGE)
     col = np.concatenate([t, one, t, zero]) * grid.shape[1]
     row = np.concatenate([zero, t, one, t]) * grid.shape[0]
     a, back = grid.affine, ~box.affine
-    east, north = there.transform(a.a * col + a.b * row + a.c, a.d * col + a.e * row + a.f)
+    east, north = to_source.transform(a.a * col + a.b * row + a.c, a.d * col + a.e * row + a.f)
     x, y = back.a * east + back.b * north + back.c, back.d * east + back.e * north + back.f
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return np.array([-2.0, -1.0]), np.array([-2.0, -1.0])  # beyond the map: nowhere
+        return np.array([-2.0, -1.0]), np.array([-2.0, -1.0])  # outside the valid area: no overlap
     return x, y
 
 
 def _aligned(info: SourceInfo, grid: GeoBox) -> Window | None:
-    """Return the window of a raster that is the grid itself; None where it is another lattice."""
+    """Return the window of a raster that equals the grid; None if their pixels do not coincide."""
     from foveate.raster.ground import one_crs
 
     box = info.geobox
@@ -125,8 +125,8 @@ def _reproject(
     from rasterio.warp import reproject
 
     box = info.geobox
-    assert box is not None  # noqa: S101  (it was looked for in the grid)
-    x, y = _seen(info, grid)
+    assert box is not None  # noqa: S101  (checked by `window_onto`)
+    x, y = _border(info, grid)
     finer = max(grid.shape[1] / np.ptp(x), grid.shape[0] / np.ptp(y)) < _FINER
     kernel = Resampling.average if finer else Resampling.bilinear
     wide = np.float32 if found.data.dtype.itemsize <= 2 else np.float64
@@ -141,23 +141,23 @@ def _reproject(
             dst_crs=str(grid.crs), dst_nodata=np.nan, num_threads=1,
             resampling=Resampling.nearest if nearest else kernel,
         )  # fmt: skip
-        here = np.isfinite(out)
-        valid &= here
+        finite = np.isfinite(out)
+        valid &= finite
         whole = np.issubdtype(data.dtype, np.integer)
-        data[band][here] = np.rint(out[here]) if whole else out[here]
+        data[band][finite] = np.rint(out[finite]) if whole else out[finite]
     return Raster(data, valid)
 
 
 def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.float64]:
-    """Return the share of pixels of windows where a raster holds another value than 0.
+    """Return the share of pixels of windows where a raster is not 0, (n,).
 
     Args:
-        path: The raster; its first band is read. Its nodata, and what lies beyond it, counts as 0.
+        path: The raster; its first band is read. Nodata and pixels outside the raster count as 0.
         grid: Grid of the windows, with a CRS.
         windows: n windows.
 
     Raises:
-        DataError: It cannot be read, or has no CRS.
+        DataError: The raster cannot be read, or has no CRS.
     """
     import rasterio
     from rasterio.enums import Resampling
@@ -170,23 +170,24 @@ def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.
         with rasterio.open(gdal_name(path)) as dataset:
             if dataset.crs is None:
                 raise DataError(
-                    f"the raster {name} has no CRS", "It is compared with the images on the Earth.",
-                    "State it: gdal_edit.py -a_srs EPSG:32633 FILE",
+                    f"the raster {name} has no CRS", "Excluded areas must be georeferenced.",
+                    "Assign a CRS: gdal_edit.py -a_srs EPSG:32633 FILE",
                 )  # fmt: skip
             with WarpedVRT(
                 dataset, crs=str(grid.crs), transform=grid.affine, height=grid.shape[0],
                 width=grid.shape[1], resampling=Resampling.nearest, add_alpha=False,
-            ) as there:  # fmt: skip
+            ) as warped:  # fmt: skip
                 for i, (y, x, h, w) in enumerate(windows):
                     right, bottom = min(x + w, grid.shape[1]), min(y + h, grid.shape[0])
                     left, top = max(x, 0), max(y, 0)
-                    at: tuple[Any, ...] = (left, top, right - left, bottom - top)
-                    cut = RasterioWindow(*at)
-                    found = there.read(1, window=cut, masked=True).filled(0)
-                    share[i] = np.count_nonzero(found) / max(found.size, 1)
+                    offsets: tuple[Any, ...] = (left, top, right - left, bottom - top)
+                    cut = RasterioWindow(*offsets)
+                    values = warped.read(1, window=cut, masked=True).filled(0)
+                    share[i] = np.count_nonzero(values) / max(values.size, 1)
     except rasterio.errors.RasterioError as error:
         raise DataError(
-            f"cannot read the raster {name}: {error}", "Excluded ground is polygons or a raster.",
+            f"cannot read the raster {name}: {error}",
+            "Excluded areas must be polygons or a raster.",
             "Check the path.",
         ) from error  # fmt: skip
     return share

@@ -1,4 +1,4 @@
-"""Windows that reach beyond a raster, and pixels at another size."""
+"""Windows that extend beyond a raster, and resampling."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
     Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
 
-HALF = 0.5 - 1e-9  # of a pixel's weight must be valid; half of it is enough in spite of rounding
+HALF = 0.5 - 1e-9  # minimum valid share of the weight of a pixel: 0.5, with a rounding tolerance
 _OVERSAMPLE = 4
 
 
 def check_bands(bands: Sequence[int] | None, count: int, name: str) -> tuple[int, ...]:
-    """Return the 1-based bands to read, all when None.
+    """Return the 1-based bands to read, all if None.
 
     Raises:
-        ParameterError: A band that the raster does not have.
+        ParameterError: A band number is out of range.
     """
     wanted = tuple(range(1, count + 1)) if bands is None else tuple(int(b) for b in bands)
     if not wanted or min(wanted) < 1 or max(wanted) > count:
         raise ParameterError(
-            f"bands {','.join(map(str, wanted))} of {name!r}",
-            f"It has {count} band{'s' if count > 1 else ''}, counted from 1.",
+            f"bands {','.join(map(str, wanted))} are out of range for {name!r}",
+            f"It has {count} band{'s' if count > 1 else ''}, numbered from 1.",
         )
     return wanted
 
 
 def clip(window: Window, shape: tuple[int, int]) -> Window:
-    """Return the part of a window inside a raster; a side below 1 when there is none."""
+    """Return the part of a window inside a raster; a side below 1 if they do not overlap."""
     y, x = max(0, window.y), max(0, window.x)
     return Window(
         y, x, min(shape[0], window.y + window.h) - y, min(shape[1], window.x + window.w) - x
@@ -45,14 +45,14 @@ def clip(window: Window, shape: tuple[int, int]) -> Window:
 
 
 def nothing(bands: int, dtype: str, shape: tuple[int, int]) -> Raster:
-    """What lies wholly outside a raster."""
+    """Return invalid pixels, for a window outside a raster."""
     return Raster(np.zeros((bands, *shape), dtype), np.zeros(shape, bool))
 
 
 def paste(
     data: NDArray[Any], valid: NDArray[np.bool_], inside: Window, window: Window
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Put what was read inside the raster into a window that reaches beyond it."""
+    """Pad pixels read inside a raster to a window that extends beyond it."""
     cut = np.s_[
         inside.y - window.y : inside.y - window.y + inside.h,
         inside.x - window.x : inside.x - window.x + inside.w,
@@ -73,23 +73,23 @@ def resize(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def sampled_shape(window: Window, shape: tuple[int, int]) -> tuple[int, int]:
-    """Size at which to read pixels that will be resampled to `shape`.
+    """Return the size at which to read pixels that will be resampled to `shape`.
 
-    Their own, unless a whole scene becomes a small picture: 4 x 4 samples of each pixel of the
-    result are enough, and the scene need not fit into memory.
+    It is the native size, limited to 4 x 4 samples per pixel of the result, so that large scenes
+    need not fit into memory.
     """
     return (min(window.h, _OVERSAMPLE * shape[0]), min(window.w, _OVERSAMPLE * shape[1]))
 
 
 def resample(raster: Raster, shape: tuple[int, int], *, nearest: bool = False) -> Raster:
-    """Resample to `shape`: average where it is smaller, bilinear where it is larger.
+    """Resample to `shape`: average if it is smaller, bilinear if it is larger.
 
-    Only valid pixels contribute; a pixel is valid when at least half of its weight is.
+    Only valid pixels contribute; a pixel is valid if at least half of its weight is valid.
 
     Args:
         raster: (c, h, w) pixels.
         shape: ``(height, width)`` of the result.
-        nearest: Whether to take the nearest pixel instead, for values that cannot be blended.
+        nearest: Whether to use the nearest pixel instead, for categorical values.
     """
     own = raster.valid.shape
     if shape == own:
@@ -105,17 +105,17 @@ def resample(raster: Raster, shape: tuple[int, int], *, nearest: bool = False) -
 def taps(
     edges: NDArray[np.float64], step: float, limits: tuple[int, int], *, nearest: bool = False
 ) -> Taps:
-    """Say which pixels along one axis make the pixels of the result, and with which weight.
+    """Return the pixels along one axis that contribute to the result, and their weights.
 
-    A weight depends on the place of its pixel alone, not on how many are asked for: a window of
-    the result equals the same cut of the whole.
+    Weights depend only on positions, not on the number of requested pixels: a window of the result
+    equals the same crop of the whole.
 
     Args:
-        edges: (m + 1,) where the m pixels of the result begin and end, in pixels of the raster.
+        edges: (m + 1,) edges of the m pixels of the result, in pixels of the raster.
         step: Distance of the edges.
-        limits: First pixel that there is, and the one after the last; beyond them the first and
-            the last are repeated.
-        nearest: Whether to take the one pixel under the centre.
+        limits: First available pixel, and the pixel after the last; beyond them the first and the
+            last pixel are repeated.
+        nearest: Whether to use only the pixel at the centre.
 
     Returns:
         Pixels counted from ``limits[0]`` and their weights, each (k, m).
@@ -155,7 +155,7 @@ def weigh(
         cols: The same for its k columns.
 
     Returns:
-        (c, m, k) means, 0 where nothing is valid, and (m, k) the weight of what is valid.
+        (c, m, k) means, 0 without valid pixels, and (m, k) the weights of valid pixels.
     """
     data, valid = raster.data, raster.valid
     if not valid.all():
@@ -170,7 +170,7 @@ def _blend(cube: NDArray[Any], rows: Taps, cols: Taps) -> NDArray[np.float64]:
 
 
 def _along_rows(cube: NDArray[Any], along: Taps) -> NDArray[np.float64]:
-    # Sums of a few terms in a fixed order: a matrix product would round by the size of a window.
+    # Terms are added in a fixed order: rounding of a matrix product depends on the window size.
     index, weight = along
     found = np.zeros((cube.shape[0], index.shape[1], cube.shape[2]))
     for i in range(len(index)):

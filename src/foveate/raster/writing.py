@@ -1,4 +1,4 @@
-"""Raster files that are written, through GDAL."""
+"""Write raster files through GDAL."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def write_cog(
         nodata: Value that marks missing pixels.
         descriptions: Band names.
         colormap: Value -> RGB for a one-band uint8 raster.
-        overviews: "average", or "nearest" for values that are names; that is what a colormap
-            gets, too.
+        overviews: Resampling of overviews: "average", or "nearest" for categorical values;
+            "nearest" is always used with a colormap.
 
     Raises:
         StorageError: The file cannot be written.
@@ -65,11 +65,11 @@ def write_cog(
 
 
 def write_stored(path: str | Path, pixels: StoredPixels, *, durable: bool = True) -> None:
-    """Write pixels as a GeoTIFF (deflate) that says of them what their file did, atomically.
+    """Write stored pixels with their metadata as a GeoTIFF (deflate), atomically.
 
     Args:
         path: Destination.
-        pixels: What is written.
+        pixels: The pixels.
         durable: See `atomic_path`.
 
     Raises:
@@ -79,7 +79,7 @@ def write_stored(path: str | Path, pixels: StoredPixels, *, durable: bool = True
 
     bands, height, width = pixels.data.shape
     colours = pixels.colours
-    # Without a word GDAL takes three or four bands of 8 bits for colours, the fourth for alpha.
+    # By default, GDAL marks three or four 8-bit bands as RGB and alpha.
     profile: dict[str, Any] = {
         "driver": "GTiff", "count": bands, "height": height, "width": width,
         "dtype": pixels.data.dtype.name, "nodata": pixels.nodata, "compress": "deflate",
@@ -111,7 +111,7 @@ def write_stored(path: str | Path, pixels: StoredPixels, *, durable: bool = True
 def _created(
     path: str | Path, profile: dict[str, Any], *, durable: bool = True, **options: Any
 ) -> Generator[rasterio.io.DatasetWriter]:
-    """Yield a new file, which is at `path` when the block succeeds."""
+    """Yield a new file, which is renamed to `path` when the block succeeds."""
     import rasterio
 
     env = _WRITING | options
