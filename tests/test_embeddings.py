@@ -47,7 +47,7 @@ def test_a_missing_id_is_named_and_counted():
     ("ids", "x", "message"),
     [
         (["a", "b"], X, "2 ids for 3 embeddings"),
-        (["a", "b", "a"], X, "the ids of the embeddings repeat"),
+        (["a", "b", "a"], X, "the ids of the embeddings are not unique"),
         (["a", "b", "c"], X.astype(int), r"of shape \(3, 2\) and dtype int64"),
         (["a", "b", "c"], X[:, 0], r"of shape \(3,\) and dtype float32"),
     ],

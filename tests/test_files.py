@@ -65,9 +65,9 @@ def test_written_files_follow_the_umask(tmp_path):
     [
         (errno.ENOSPC, "the disk is full", "Free some space"),
         (errno.EDQUOT, "quota", "Free some space"),
-        (errno.EROFS, "read-only", "Choose a folder that you may write to"),
-        (errno.EACCES, "permission denied", "Choose a folder that you may write to"),
-        (errno.EIO, "Input/output error", "Choose another place"),
+        (errno.EROFS, "read-only", "another file system"),
+        (errno.EACCES, "permission denied", "Choose a folder with write permission"),
+        (errno.EIO, "Input/output error", "Choose another output path"),
     ],
 )
 def test_what_the_system_refuses_is_a_storage_error_with_a_hint(
@@ -114,7 +114,7 @@ def test_a_file_in_the_way_of_a_folder_is_said_so(tmp_path):
 
 def test_a_folder_in_the_way_of_a_file_is_said_so(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(StorageError, match="that is a folder"):
+    with pytest.raises(StorageError, match="the path is a folder"):
         files.write_bytes(tmp_path / "a", b"")
     assert not leftovers(tmp_path)
 
@@ -289,8 +289,8 @@ def test_texts_of_users_are_utf8_or_have_a_mark(tmp_path, encoding):
     ("data", "message"),
     [
         (b"a\nb\xe9", r"cannot read the list '.*a.txt': 'utf-8'.*\(line 2\).*iconv"),
-        (b"a\0b", "it holds zeros, as no text does"),
-        ("a".encode("utf-16-le"), "it holds zeros, as no text does"),
+        (b"a\0b", "it contains null bytes"),
+        ("a".encode("utf-16-le"), "it contains null bytes"),
         (b"\xff\xfea", "'utf-16-le'.*truncated"),
     ],
 )
@@ -307,7 +307,9 @@ def test_texts_that_are_not_there(tmp_path):
         files.read_text(tmp_path / "none")
     with pytest.raises(DataError, match="Is a directory"):
         files.read_text(tmp_path, "list")
-    with pytest.raises(ParameterError, match=r"an empty path of the list.*variable of the shell"):
+    with pytest.raises(
+        ParameterError, match=r"path of the list is an empty string.*shell variables"
+    ):
         files.read_text("", "list")
 
 

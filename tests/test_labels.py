@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         ({"classes": {"a": True}}, "the classes: classes.a"),
         ({"classes": {"a": 1}, "tolerance": 300}, "the classes: tolerance: Input should be less"),
         ({"classes": {"a": "#12345"}}, "the classes: a: '#12345' is no colour. A colour is"),
-        ({"classes": {"a": "red"}}, "the classes: a: 'red' is no colour"),
+        ({"classes": {"a": "red"}}, "the classes: a: 'red' is not a valid value"),
         ({"classes": {"a": []}}, "the classes: a has no value"),
         ({"classes": {"a": 1, "b": "#000000"}}, "the classes mixes colours and integers"),
         ({"classes": {"a": 1}, "ignore": ["#000000"]}, "the classes mixes colours and integers"),
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         ),
         (
             {"classes": {"water": 1}, "colors": {"water": "blue"}},
-            "the classes: colors: water: 'blue' is no colour",
+            "the classes: colors: water: 'blue' is not a valid value",
         ),
     ],
 )
@@ -322,12 +322,12 @@ def test_a_list_of_two_is_no_range_and_the_error_says_so():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"classes": {"a": "19-10"}}, r"'19-10' holds no value.*a: \"10-19\""),
+        ({"classes": {"a": "19-10"}}, r"'19-10' is empty.*a: \"10-19\""),
         ({"classes": {"a": "<10", "b": "5-7"}}, "the value 5 stands for two classes"),
         ({"classes": {"a": "<10", "b": "<5"}}, "below all limits stands for two classes"),
         ({"classes": {"a": "<10", "b": "#000000"}}, "mixes colours and integers"),
-        ({"classes": {"a": "<ten"}}, "'<ten' is no colour.*a range '10-19'"),
-        ({"classes": {"a": 2**60}}, "Values go up to"),
+        ({"classes": {"a": "<ten"}}, "'<ten' is not a valid value.*'10-19'"),
+        ({"classes": {"a": 2**60}}, "Values must not exceed"),
         ({"classes": {1: 1}}, "write it in quotes, '1'"),
         ({"classes": {True: 1}}, "write it in quotes, 'true'"),
     ],

@@ -236,7 +236,7 @@ def test_a_tile_of_0_is_each_image_as_it_is(folders, tmp_path):
     zero, none = predictions(tmp_path / "zero"), predictions(tmp_path / "none")
     assert zero.equals(none)
     assert set(zero["h"].to_pylist()) == {24}
-    with pytest.raises(ParameterError, match="taken whole"):
+    with pytest.raises(ParameterError, match="whole images"):
         job(folders, tile=0, stride=8).run(tmp_path / "stride")
     with pytest.raises(ParameterError, match="tile"):
         job(folders, tile=-1)

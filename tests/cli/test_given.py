@@ -36,7 +36,7 @@ def test_an_empty_path_is_refused_for_every_argument_and_option(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(typed) in (1, 2)  # of the job, of the command line
-    assert "Is a variable of the shell not set?" in capsys.readouterr().err
+    assert "Check that shell variables are set" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -52,5 +52,5 @@ def test_an_empty_path_is_refused_in_python(tmp_path, monkeypatch):
         lambda: EmbedJob(images=["a"], weights=""),
         lambda: Run.create(""),
     ):
-        with pytest.raises(FoveateError, match=r"an empty path.*variable of the shell"):
+        with pytest.raises(FoveateError, match=r"path is an empty string.*shell variables"):
             call()

@@ -37,7 +37,7 @@ def test_one_of_several_is_named():
     assert rank(given, "column", name="b").rows.tolist() == [0, 1]
     with pytest.raises(ParameterError, match=r"Columns of numbers: a, b.*column\.name=a"):
         rank(given, "column")
-    with pytest.raises(ParameterError, match=r"'c', which holds no numbers.*: a, b"):
+    with pytest.raises(ParameterError, match=r"'c' is not numeric.*: a, b"):
         rank(given, "column", name="c")
     with pytest.raises(ParameterError, match="Columns of the pool: a, b, c"):
         rank(given, "column", name="bb")
@@ -107,7 +107,7 @@ def _csv(folder, text):
     [
         ("id,v\na,1\n", "no column 'tile_id'"),
         ("scene,v\nd/a,1\nd/a,2\n", "2 rows for 'd/a'"),
-        ("scene,v\nx,1\n", "none of the pool's scenes: it names 'x'"),
+        ("scene,v\nx,1\n", "no scene of the pool; its first scene is 'x'"),
         ("tile_id,v\n", "has no rows"),
         ("scene\nd/a\nd/b\n", "no column beside"),
         ("", "cannot read the table"),

@@ -153,18 +153,18 @@ def test_turned_rasters_lie_where_they_say(tmp_path, transform):
     ("crs", "transform", "kind", "why"),
     [
         (None, None, "none", ""),
-        (None, NORTH_UP, "plane", "has no coordinate reference system. State it: gdal_edit.py"),
+        (None, NORTH_UP, "plane", "has no coordinate reference system. Assign it: gdal_edit.py"),
         (UTM, None, "none", "has a CRS, but no geotransform"),
-        (UTM, Affine(math.nan, 0, 5e5, 0, -10, 5e6), "none", "values that are no numbers"),
-        (UTM, Affine(10, 0, math.inf, 0, -10, 5e6), "none", "values that are no numbers"),
-        (UTM, Affine(0, 0, 5e5, 0, 0, 5e6), "none", "pixels span no area"),
-        (UTM, Affine(10, 10, 5e5, 10, 10, 5e6), "none", "pixels span no area"),
-        (UTM, Affine(1e-9, 0, 5e5, 0, -1e-9, 5e6), "none", "too small for its coordinates"),
+        (UTM, Affine(math.nan, 0, 5e5, 0, -10, 5e6), "none", "values that are not finite"),
+        (UTM, Affine(10, 0, math.inf, 0, -10, 5e6), "none", "values that are not finite"),
+        (UTM, Affine(0, 0, 5e5, 0, 0, 5e6), "none", "pixels of zero area"),
+        (UTM, Affine(10, 10, 5e5, 10, 10, 5e6), "none", "pixels of zero area"),
+        (UTM, Affine(1e-9, 0, 5e5, 0, -1e-9, 5e6), "none", "too small for the precision"),
         (LOCAL, Affine(0.05, 0, 10, 0, -0.05, 6), "plane", "is in local coordinates (Site (m))"),
-        (MOON, Affine(0.01, 0, 10, 0, -0.01, 6), "plane", "no longitudes and latitudes of the"),
-        (MARS, Affine(100, 0, 10, 0, -100, 6), "plane", "no longitudes and latitudes of the"),
-        ("EPSG:4326", Affine(0.001, 0, 47, 0, -0.001, 137), "plane", "Exchange x and y"),
-        ("EPSG:4326", NORTH_UP, "plane", "state the CRS that these coordinates are in"),
+        (MOON, Affine(0.01, 0, 10, 0, -0.01, 6), "plane", "cannot be converted to longitudes"),
+        (MARS, Affine(100, 0, 10, 0, -100, 6), "plane", "cannot be converted to longitudes"),
+        ("EPSG:4326", Affine(0.001, 0, 47, 0, -0.001, 137), "plane", "Swap x and y"),
+        ("EPSG:4326", NORTH_UP, "plane", "assign the CRS of these coordinates"),
     ],
 )
 def test_off_the_earth(tmp_path, crs, transform, kind, why):
@@ -196,7 +196,7 @@ def test_control_points_alone(tmp_path):
     ],
 )
 def test_beyond_the_projection(tmp_path, crs, transform):
-    check_off_earth(opened(tmp_path, crs, transform), "plane", "reaches beyond what its projection")
+    check_off_earth(opened(tmp_path, crs, transform), "plane", "extends beyond the valid area")
 
 
 @row("some")
@@ -473,7 +473,7 @@ def test_an_overview_of_other_ground(tmp_path):
     assert here(*common, tmp_path / "right", "--out", tmp_path / "pairs").status == 0
     done = here(*common, tmp_path / "wrong", "--out", tmp_path / "none")
     assert done.status == 1
-    assert "covers other ground than the scene" in done.err
+    assert "and the scene cover different ground" in done.err
     assert "gdalwarp -t_srs EPSG:32633 -te 500000 4999360 500640 5000000" in done.err
 
 

@@ -149,7 +149,7 @@ def test_a_stated_value_replaces_the_declared_one_alone(tmp_path):
 @pytest.mark.parametrize("value", [-9999, 256, 1.5, float("nan"), float("inf"), 1e300])
 def test_a_stated_value_that_cannot_be_is_refused(tmp_path, value):
     path = tif(tmp_path / "a.tif", ground(), nodata=0)
-    with pytest.raises(ParameterError, match=r"0 to 255|number that pixels hold"):
+    with pytest.raises(ParameterError, match=r"0 to 255|must be finite or NaN"):
         fv.open_pool(path, nodata=value)
 
 

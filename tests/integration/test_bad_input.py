@@ -185,7 +185,7 @@ def test_a_full_disk(copy, mount):
 
 
 def test_a_read_only_folder(copy, mount):
-    refused(curate(copy, mount("ro") / "r", run=foveate), "read-only", "may write to")
+    refused(curate(copy, mount("ro") / "r", run=foveate), "read-only", "another file system")
 
 
 def test_a_folder_with_other_things_in_it(copy, tmp_path):

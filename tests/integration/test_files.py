@@ -91,7 +91,7 @@ def test_names_that_are_no_utf8_go_through_a_whole_job(strange, tmp_path, capsys
     out = tmp_path / "run"
     options = ["--method", "fa", "--budget", 2, "--out", out]
     found = summary(capsys, "curate", strange / "images", *options)
-    assert "names are no UTF-8" in str(found["pool"]["notes"])
+    assert "names are not UTF-8" in str(found["pool"]["notes"])
     again = summary(capsys, "curate", strange / "images", *options)
     assert again["pool"]["tiles"] == 4
     for kind in ("geojson", "csv", "geoparquet"):

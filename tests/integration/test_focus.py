@@ -109,7 +109,7 @@ def test_every_file_that_is_left_out_is_named(world, tmp_path):
              "--out", tmp_path / "run"]  # fmt: skip
     answer = here(*typed)
     assert answer.status == 0
-    assert "2 images are links to files that are not there" in answer.err
+    assert "2 images are links to missing files" in answer.err
     notes = json.loads((tmp_path / "run" / "tables/notes.json").read_text())
     named = [Path(item).name for note in notes for item in note["items"]]
     assert {"gone.tif", "lost.tif"} <= set(named)

@@ -87,7 +87,7 @@ def test_points_have_places_and_no_area(tmp_path):
 
 @pytest.mark.parametrize(
     ("shapes", "why"),
-    [([b"\x01\x01\x00\x00\x00" + np.array([5e5, 4e6]).tobytes()] * 3, "names no CRS"),
+    [([b"\x01\x01\x00\x00\x00" + np.array([5e5, 4e6]).tobytes()] * 3, "has no CRS"),
      ([b"\x01\x01\x00\x00\x00" + np.zeros(2).tobytes(), None, None], "2 of 3 rows")],
 )  # fmt: skip
 def test_a_geometry_that_places_nothing_is_noted(tmp_path, shapes, why):
@@ -126,12 +126,16 @@ def test_a_box_is_no_vector(tmp_path):
     ("columns", "error", "said"),
     [
         ({"id": ["a"], "v": [1.0]}, DataError, r"no column of vectors.*v \(double\)"),
-        ({"e": [[1.0], [1.0, 2.0]]}, DataError, "mixed lengths in 'e': row 1 has 2 values, row 0"),
+        (
+            {"e": [[1.0], [1.0, 2.0]]},
+            DataError,
+            "'e' have different lengths: row 1 has 2 values, row 0",
+        ),
         ({"e": [[1.0], None]}, DataError, "row 1 has no vector"),
         ({"e": [[1.0, 2.0], [1.0, None]]}, DataError, "vector of row 1 in 'e' is missing"),
         ({"e": [[1.0]] * 3, "id": ["a", "b", "a"]}, DataError, "'a' occurs 2 times.*--id-column"),
         ({"e": [[1.0]] * 2, "id": ["a", None]}, DataError, "1 of 2 rows have no 'id'"),
-        ({"e": [[1.0]], "f": [[1.0]]}, ParameterError, "They are: e, f.*--column e"),
+        ({"e": [[1.0]], "f": [[1.0]]}, ParameterError, "vectors: e, f.*--column e"),
         ({"e": pa.array([], pa.list_(pa.float32()))}, DataError, "has no rows"),
     ],
 )
@@ -159,7 +163,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="is not a Parquet file"):
         opened(tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         opened(tmp_path / "b.parquet")
 
 
@@ -171,7 +175,7 @@ def test_what_is_imagery_and_what_is_not(tmp_path):
     (path.parent / "collection.json").write_text("{}")  # as of `export --to embeddings`
     assert embedding_paths([tmp_path / "files"]) == [path.parent]
     assert EmbeddingFile.open([path.parent]).key == EmbeddingFile.open([path]).key
-    with pytest.raises(ParameterError, match="beside a file of embeddings"):
+    with pytest.raises(ParameterError, match="together with a file of embeddings"):
         embedding_paths([path, tmp_path / "images"])
 
 

@@ -118,9 +118,9 @@ def test_wildcards_stand_for_what_two_globs_share(tmp_path):
 
 def test_a_glob_that_finds_nothing(tmp_path):
     touch(tmp_path, "a.tif")
-    with pytest.raises(DataError, match="no image in"):
+    with pytest.raises(DataError, match="no image found in"):
         pair_files(str(tmp_path / "*_x.tif"))
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         pair_files(str(tmp_path / "none/*.tif"))
     with pytest.raises(ParameterError, match="an empty path"):
         need_paths(["a", ""], "image")
@@ -171,12 +171,12 @@ def test_stacks_and_further_bands_pair_by_the_name_of_the_scene(tmp_path):
     assert row.key == "s"
     assert [p.name for p in row.paths] == ["s_B3.tif", "s_B2.tif"]
     assert (row.mask.name, row.extra[0].name) == ("s_label.tif", "s_img.tif")
-    assert any("no band of the stack" in note.text for note in found.notes)
+    assert any("not bands of the stack" in note.text for note in found.notes)
 
 
 def test_a_further_band_is_not_the_image(tmp_path):
     touch(tmp_path, "a.tif")
-    with pytest.raises(DataError, match="would be its own further band"):
+    with pytest.raises(DataError, match="and its further band are the same file"):
         pair_files(tmp_path, extra=[tmp_path])
 
 

@@ -146,11 +146,11 @@ def test_patches_of_nothing_but_nodata_leave_the_pool(tmp_path, caplog):
     pool = open_pool(tmp_path / "images", tile=16, skip_empty=True)
     assert pool.tiles.scene.tolist() == ["a"]
     assert [i.split("/")[0] for i in pool.excluded] == ["b", "c"]
-    assert "2 of 3 images hold nothing but nodata and are not used, the first is 'b'" in caplog.text
+    assert "2 of 3 images contain only nodata and are not used, the first is 'b'" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("min_valid", "text"), [(0.5, "all 1 tiles have less"), (0, "hold nothing")]
+    ("min_valid", "text"), [(0.5, "all 1 tiles have less"), (0, "contain only nodata")]
 )
 def test_a_pool_of_nothing_but_nodata(tmp_path, min_valid, text):
     scene(tmp_path, [0], shape=(16, 16), nodata=0)
@@ -267,5 +267,5 @@ def test_valid_tiles_without_labels_and_labelled_tiles_without_pixels_leave_noth
     labels = np.ones((16, 64))
     labels[:, :14] = 255  # of the valid tile
     mask(tmp_path, labels, nodata=255)
-    with pytest.raises(DataError, match=r"all 1 tiles .* 20% labelled.*3 more are mostly empty"):
+    with pytest.raises(DataError, match=r"all 1 tiles .* 20% labelled.*3 more are mostly invalid"):
         open_(tmp_path, min_labelled=0.2)

@@ -53,7 +53,7 @@ def test_suffixes_and_folder_words_in_any_case(picture, tmp_path):
 def test_names_differ_by_case(picture, tmp_path):
     picture("images/A.png")
     picture("masks/a.png", INDEX)
-    with pytest.raises(DataError, match=r"no mask, the first is 'A'.*'a' fits no image"):
+    with pytest.raises(DataError, match=r"no mask, the first is 'A'.*1 match no image: a"):
         open_(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_two_files_of_one_name_are_named(picture, tmp_path, folder):
     picture("images/a.png")
     picture("masks/a.png", INDEX)
     picture(f"{folder}/a.jpg")
-    with pytest.raises(DataError, match=f"two {folder} are called 'a'.*Rename"):
+    with pytest.raises(DataError, match=f"two {folder} have the name 'a'.*Rename"):
         open_(tmp_path)
 
 
@@ -152,11 +152,13 @@ def test_no_bands_are_all_bands(picture, tmp_path, bands):
 @pytest.mark.parametrize("bands", [[4], [0], [1, -1]])
 def test_bands_that_are_not_there(picture, tmp_path, bands):
     picture("images/a.png")
-    with pytest.raises(ParameterError, match=r"'a' has 3 bands.*from 1 to 3"):
+    with pytest.raises(ParameterError, match=r"'a' has 3 bands.*between 1 and 3"):
         open_(tmp_path, masks=None, bands=bands)
 
 
-@pytest.mark.parametrize(("given", "text"), [("nowhere", "there is no"), (".", "no image in")])
+@pytest.mark.parametrize(
+    ("given", "text"), [("nowhere", "does not exist"), (".", "no image found in")]
+)
 def test_nothing_to_open(tmp_path, given, text):
     with pytest.raises(DataError, match=text):
         open_pool(tmp_path / given)

@@ -123,7 +123,10 @@ def test_a_pool_of_listed_patches(folder, line):
 
 @pytest.mark.parametrize(
     ("line", "text"),
-    [("city c 0 0 1", "names the image 'city/c'"), ("city a 30 0 1", "beyond its 40 x 56 pixels")],
+    [
+        ("city c 0 0 1", "the image 'city/c' of the coordinate list"),
+        ("city a 30 0 1", "40 x 56 pixels"),
+    ],
 )
 def test_a_list_for_other_images(folder, line, text):
     (folder / "list.txt").write_text(line)
@@ -157,7 +160,7 @@ def test_a_list_names_scenes_by_id_first(nested, lines, scenes):
 @pytest.mark.parametrize("line", ["b d m 0 0 1", "b.tif d m 0 0 1", "city b 0 0 1"])
 def test_a_name_that_fits_two_scenes_names_both(nested, line):
     (nested / "list.txt").write_text(line)
-    with pytest.raises(DataError, match="is 'y/b' or 'z/b'"):
+    with pytest.raises(DataError, match="matches 'y/b' and 'z/b'"):
         open_pool(nested / "images", tile=20, coordinates=nested / "list.txt")
 
 

@@ -108,7 +108,7 @@ def test_quality_that_does_not_fit_is_refused(images, tmp_path):
     with pytest.raises(DataError, match="1 of 2 images have no quality raster"):
         Quality([str(tmp_path / "a")])(pool)
     write(tmp_path / "a/T1_20240111_SCL.tif", blocks("scl"), box(east=99_320))
-    with pytest.raises(DataError, match=r"covers other ground.*gdalwarp.*-r near"):
+    with pytest.raises(DataError, match=r"cover different ground.*gdalwarp.*-r near"):
         Quality([str(tmp_path / "a")])(pool)
     write(tmp_path / "a/T1_20240111_SCL_20m.tif", blocks("scl"), box(east=320))
     with pytest.raises(DataError, match="two quality rasters"):
@@ -134,7 +134,7 @@ def test_tiles_in_polygons_leave(images, tmp_path):
     two = [shapes[0], shapely.affinity.translate(shapes[5], 0, 0)]
     inside = Exclusion(geojson(tmp_path / "a.geojson", *two), 0.01)(pool)
     assert set(inside.excluded) == set(pool.ids[[0, 5]])
-    assert "100.0% of their ground in a.geojson" in next(iter(inside.excluded.values()))
+    assert "100.0% of their area in a.geojson" in next(iter(inside.excluded.values()))
     touched = Exclusion(geojson(tmp_path / "b.geojson", shapes[5].buffer(1e-5)))(pool)
     assert len(touched.excluded) == 9
     with pytest.raises(DataError, match=r"all 32 tiles.*--max-excluded"):
@@ -170,7 +170,7 @@ def test_a_raster_of_another_crs_excludes_ground(images, tmp_path):
 
 def test_excluded_ground_that_is_none(images, tmp_path):
     plain = Pool.from_arrays(n=3)
-    with pytest.raises(DataError, match="does not lie on the Earth"):
+    with pytest.raises(DataError, match="not georeferenced"):
         Exclusion(geojson(tmp_path / "a.geojson", shapely.box(0, 0, 1, 1)))(plain)
     points = Pool.from_arrays(n=2, outlines=[shapely.Point(0.5, 0.5), shapely.Point(3, 3)])
     assert len(Exclusion(str(tmp_path / "a.geojson"))(points)) == 1

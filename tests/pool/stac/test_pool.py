@@ -122,7 +122,7 @@ def test_values_stored_in_two_ways_are_read_as_one_quantity(tmp_path):
         assert raster.data.dtype == np.float32
         expected = pixels(i, "red")[0] * 0.0001 - 0.1 * i
         assert np.allclose(raster.data[0][raster.valid], expected[raster.valid], atol=1e-6)
-    assert any("2 ways" in str(note) for note in pool.notes)
+    assert any("2 different scales and offsets" in str(note) for note in pool.notes)
 
 
 def test_an_offset_that_has_been_applied_is_none(tmp_path):
@@ -305,11 +305,11 @@ def test_what_is_no_stac_is_refused(tmp_path, text, says):
 
 def test_settings_of_stac_are_for_stac(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
-    with pytest.raises(ParameterError, match="--assets for images that are no STAC"):
+    with pytest.raises(ParameterError, match="--assets is given for images that are not STAC"):
         opened(tmp_path)
     with pytest.raises(ParameterError, match="beside a STAC catalogue"):
         open_pool([str(catalogue), str(tmp_path)])
-    with pytest.raises(ParameterError, match="It joins files by the ends of their names"):
+    with pytest.raises(ParameterError, match="It stacks files by the endings of their names"):
         open_pool(str(catalogue), stack=["red"])
 
 
