@@ -65,7 +65,7 @@ def test_written_files_follow_the_umask(tmp_path):
     [
         (errno.ENOSPC, "the disk is full", "Free some space"),
         (errno.EDQUOT, "quota", "Free some space"),
-        (errno.EROFS, "read-only", "another file system"),
+        (errno.EROFS, "read-only", "Choose a folder on another file system"),
         (errno.EACCES, "permission denied", "Choose a folder with write permission"),
         (errno.EIO, "Input/output error", "Choose another output path"),
     ],

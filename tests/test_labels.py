@@ -80,8 +80,8 @@ def test_a_classes_file_is_yaml_toml_or_json(tmp_path, name, text):
         ("c.toml", "classes = 1 2", "is not valid toml: .*line 1"),
         ("c.json", "{", "is not valid json: .* line 1"),
         ("classes", "a: [", "is not valid YAML: "),
-        ("c.yaml", "", "holds no mapping, but NoneType. Expected: classes"),
-        ("c.yaml", "- water", "holds no mapping, but list. Expected: classes"),
+        ("c.yaml", "", "must be a mapping, got NoneType. Expected: classes"),
+        ("c.yaml", "- water", "must be a mapping, got list. Expected: classes"),
     ],
 )
 def test_a_file_that_is_no_classes_file_is_named_with_the_place(tmp_path, name, text, message):
@@ -107,12 +107,15 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         ({"classes": {"a": 1.5}}, "the classes: classes.a"),
         ({"classes": {"a": True}}, "the classes: classes.a"),
         ({"classes": {"a": 1}, "tolerance": 300}, "the classes: tolerance: Input should be less"),
-        ({"classes": {"a": "#12345"}}, "the classes: a: '#12345' is no colour. A colour is"),
+        (
+            {"classes": {"a": "#12345"}},
+            "the classes: a: '#12345' is not a valid value. A value must be",
+        ),
         ({"classes": {"a": "red"}}, "the classes: a: 'red' is not a valid value"),
         ({"classes": {"a": []}}, "the classes: a has no value"),
         ({"classes": {"a": 1, "b": "#000000"}}, "the classes mixes colours and integers"),
         ({"classes": {"a": 1}, "ignore": ["#000000"]}, "the classes mixes colours and integers"),
-        ({"classes": {"a": 1}, "ignore": ["a", "a"]}, "the classes leaves no class to count"),
+        ({"classes": {"a": 1}, "ignore": ["a", "a"]}, "the classes: all classes are ignored"),
         ({"classes": {"a": 1, "b": [2, 1]}}, "the classes: the value 1 stands for two classes"),
         (
             {"classes": {"a": "#00FF00"}, "ignore": ["#00ff00"]},
@@ -121,13 +124,13 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         (
             {"classes": {"water": 1}, "ignore": ["watr"]},
             (
-                "the classes: ignore lists 'watr', which is no class. Classes: water. A mask value "
-                "may be ignored too. Did you mean 'water'?"
+                "the classes: ignore lists 'watr', which is not a class. Classes: water. Values of "
+                "the mask may also be ignored. Did you mean 'water'?"
             ),
         ),
         (
             {"classes": {"water": 1}, "colors": {"watr": "#000000"}},
-            "the classes: colors lists 'watr', which is no class. Classes: water. Did you mean",
+            "the classes: colors lists 'watr', which is not a class. Classes: water. Did you mean",
         ),
         (
             {"classes": {"water": 1}, "colors": {"water": "blue"}},

@@ -89,7 +89,7 @@ def test_a_window_partly_outside_is_padded_with_invalid_pixels(scene):
 
 @pytest.mark.parametrize("bands", [[0], [4], [], [-1]])
 def test_bands_are_counted_from_1(scene, bands):
-    with pytest.raises(ParameterError, match="It has 3 bands, counted from 1"):
+    with pytest.raises(ParameterError, match="It has 3 bands, numbered from 1"):
         scene[0].read(bands=bands)
     with pytest.raises(ParameterError, match="It has 1 band, counted from 1"):
         ArraySource(np.zeros((1, 2, 2))).read(bands=[2])

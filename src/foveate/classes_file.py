@@ -68,7 +68,7 @@ def parse_classes(content: Any, where: str) -> Classes:
             "The values of a mask are either colours or class indices.",
         )
     if not classes:
-        raise DataError(f"{where} ignores all classes", "At least one class must be counted.")
+        raise DataError(f"{where}: all classes are ignored", "At least one class must be counted.")
     return Classes(
         {name: tuple(v for _, v in group) for name, group in classes.items()},
         tuple(v for _, v in dropped), "colour" in kinds, form.tolerance, colors,

@@ -175,7 +175,7 @@ def test_off_the_earth(tmp_path, crs, transform, kind, why):
 def test_control_points_alone(tmp_path):
     points = [GroundControlPoint(*at) for at in ((0, 0, 15, 46), (0, 64, 16, 46), (64, 0, 15, 45))]
     pool = opened(tmp_path / "gcp", gcps=(points, "EPSG:4326"))
-    check_off_earth(pool, "none", "ground control points alone. Warp it to a grid: gdalwarp IN")
+    check_off_earth(pool, "none", "ground control points only. Warp it to a grid: gdalwarp IN")
     one, rest = [1.0] + [0.0] * 19, [0.0] * 17
     rpcs = RPC(
         height_off=0, height_scale=500, lat_off=45, lat_scale=1, long_off=15, long_scale=1,
@@ -433,7 +433,7 @@ def test_longitudes_that_are_turns_apart(tmp_path):
         ((UTM, Affine(10, 0, 1.5e6, 0, -10, 6e6)), "covers EPSG:32633"),
         ((UTM, Affine(10, 0, 500_000, 0, 10, 4_999_360)), "upside down"),
         ((UTM, Affine(-10, 0, 500_640, 0, -10, 5_000_000)), "mirrored"),
-        ((UTM, moved(0, 64) @ Affine.rotation(-90)), "turned"),
+        ((UTM, moved(0, 64) @ Affine.rotation(-90)), "rotated"),
         (("EPSG:32632", NORTH_UP), "is in EPSG:32632, not in EPSG:32633"),
         (("EPSG:25833", NORTH_UP), "is in EPSG:25833, not in EPSG:32633"),
         (("EPSG:4326", Affine(1e-4, 0, 15, 0, -1e-4, 45.15)), "is in EPSG:4326"),

@@ -112,7 +112,7 @@ def test_wildcards_stand_for_what_two_globs_share(tmp_path):
         ("x/1-a", "x/1-b.tif"), ("y/1-a", "y/1-b.tif"),
     ]  # fmt: skip
     assert [note.text for note in found.notes] == [
-        "1 of 3 masks fit no image and are not used, the first is 'y/2-b'"
+        "1 of 3 masks match no image and are not used, the first is 'y/2-b'"
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_glob_that_finds_nothing(tmp_path):
         pair_files(str(tmp_path / "*_x.tif"))
     with pytest.raises(DataError, match="does not exist"):
         pair_files(str(tmp_path / "none/*.tif"))
-    with pytest.raises(ParameterError, match="an empty path"):
+    with pytest.raises(ParameterError, match="is an empty string"):
         need_paths(["a", ""], "image")
 
 
