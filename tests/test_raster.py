@@ -91,7 +91,7 @@ def test_a_window_partly_outside_is_padded_with_invalid_pixels(scene):
 def test_bands_are_counted_from_1(scene, bands):
     with pytest.raises(ParameterError, match="It has 3 bands, numbered from 1"):
         scene[0].read(bands=bands)
-    with pytest.raises(ParameterError, match="It has 1 band, counted from 1"):
+    with pytest.raises(ParameterError, match="It has 1 band, numbered from 1"):
         ArraySource(np.zeros((1, 2, 2))).read(bands=[2])
 
 

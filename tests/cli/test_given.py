@@ -52,5 +52,5 @@ def test_an_empty_path_is_refused_in_python(tmp_path, monkeypatch):
         lambda: EmbedJob(images=["a"], weights=""),
         lambda: Run.create(""),
     ):
-        with pytest.raises(FoveateError, match=r"path is an empty string.*shell variables"):
+        with pytest.raises(FoveateError, match=r"path.*is an empty string.*shell variables"):
             call()

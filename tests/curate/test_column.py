@@ -93,7 +93,7 @@ def test_a_table_by_scene_holds_for_its_tiles(tiles, tmp_path):
     assert not found.notes
     both = add_attributes(found, _csv(tmp_path, "scene,n\nd/a,1\nd/b,2\n"))
     assert list(both.attributes) == ["city", "n"]
-    with pytest.raises(DataError, match="two columns 'city'"):
+    with pytest.raises(DataError, match="two columns are named 'city'"):
         add_attributes(found, tmp_path / "t.csv")
 
 
@@ -105,7 +105,7 @@ def _csv(folder, text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,v\na,1\n", "no column 'tile_id'"),
+        ("id,v\na,1\n", "neither a column 'tile_id'"),
         ("scene,v\nd/a,1\nd/a,2\n", "2 rows for 'd/a'"),
         ("scene,v\nx,1\n", "no scene of the pool; its first scene is 'x'"),
         ("tile_id,v\n", "has no rows"),
