@@ -183,7 +183,7 @@ def test_control_points_alone(tmp_path):
         samp_den_coeff=one, line_num_coeff=[0.0, 0, -1, *rest], samp_num_coeff=[0.0, 1, 0, *rest],
     )  # fmt: skip
     pool = opened(tmp_path / "rpc", rpcs=rpcs)
-    check_off_earth(pool, "none", "(RPC) alone. Warp it to a grid: gdalwarp -rpc IN")
+    check_off_earth(pool, "none", "(RPC) only. Warp it to a grid: gdalwarp -rpc IN")
 
 
 @row("beyond-projection")
