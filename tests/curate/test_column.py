@@ -35,7 +35,7 @@ def test_high_and_low_with_what_is_missing_last():
 def test_one_of_several_is_named():
     given = pool(a=[1, 2], b=[True, False], c=["x", "y"])
     assert rank(given, "column", name="b").rows.tolist() == [0, 1]
-    with pytest.raises(ParameterError, match=r"Columns of numbers: a, b.*column\.name=a"):
+    with pytest.raises(ParameterError, match=r"Numeric columns: a, b.*column\.name=a"):
         rank(given, "column")
     with pytest.raises(ParameterError, match=r"'c' is not numeric.*: a, b"):
         rank(given, "column", name="c")
