@@ -57,7 +57,7 @@ def test_complete_search_and_classify(scenes):
     ("typed", "said"),
     [
         (("complete", "PAIRS", "--out", "NEW"), "one of 'observe prepare'"),
-        (("complete", "RUN", "--out", "RUN"), "is the run that is completed"),
+        (("complete", "RUN", "--out", "RUN"), "is the run directory of the selection"),
         (("complete", "RUN", "--tiles", "EMPTY", "--out", "NEW"), "it holds no raster"),
         (("complete", "RUN", "--tiles", "LOW", "--out", "NEW"), "this is no high resolution"),
         (("complete", "RUN", "--observer", "RUN", "--out", "NEW"), "holds no trained observer"),

@@ -113,7 +113,7 @@ def test_tiles_without_labels_are_not_known(pairs):
     assert known(p, "boat", "count").all()
     bare = dataclasses.replace(p, shares=None)
     assert not known(bare, "water", "tiles").any()
-    with pytest.raises(DataError, match="not known which tile"):
+    with pytest.raises(DataError, match="no labels of concepts"):
         amounts(bare, "water", "tiles")
 
 

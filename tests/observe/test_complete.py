@@ -247,7 +247,7 @@ def test_other_imagery_is_refused(completing, tmp_path, bands, dtype, said):  # 
     assert not (tmp_path / "out").exists()
     if bands == 4:
         job(completing, tmp_path / "in", bands=[1, 2, 3]).run(tmp_path / "out")
-        with pytest.raises(ParameterError, match="State as many"):
+        with pytest.raises(ParameterError, match="the same number of bands"):
             job(completing, tmp_path / "in", bands=[1, 2]).run(tmp_path / "more")
 
 
@@ -256,7 +256,7 @@ def test_runs_that_cannot_be_completed(completing, whole, tmp_path):  # noqa: F8
         CompleteJob(selection=str(whole)).run(tmp_path / "out")
     with pytest.raises(DataError, match="one of 'observe prepare'"):
         CompleteJob(selection=str(completing.pairs)).run(tmp_path / "out")
-    with pytest.raises(ParameterError, match="is the run that is completed"):
+    with pytest.raises(ParameterError, match="is the run directory of the selection"):
         job(completing).run(completing.run)
     observer = Observer.load(completing.model, device="cpu")
     lr = observer.record.encoders["lr"]

@@ -78,7 +78,7 @@ def test_full_high_resolution_must_cost_something():
 
 
 def test_low_resolution_is_coarser():
-    with pytest.raises(ParameterError, match="more metres a pixel"):
+    with pytest.raises(ParameterError, match="more metres per pixel"):
         two_scale_price(10, 0.6)
 
 

@@ -66,7 +66,7 @@ def test_what_it_does_not_reach_is_not_known(pool, tmp_path):
     found = tile_means(pool, raster(tmp_path / "c.tif", values, 10, nodata=-1)).reshape(3, 4)
     assert np.array_equal(np.isnan(found[0]), [False, True, False, True])
     away = raster(tmp_path / "far.tif", values, 10, (0, NORTH))
-    with pytest.raises(DataError, match="no valid pixel under any of the 12 tiles"):
+    with pytest.raises(DataError, match="no valid pixel in any of the 12 tiles"):
         tile_means(pool, away)
 
 

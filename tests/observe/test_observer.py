@@ -177,7 +177,7 @@ def test_what_is_no_observer_is_refused(observer, observing, tmp_path):  # noqa:
     file.write_text(json.dumps(content))
     with pytest.raises(DataError):
         Observer.load(tmp_path)
-    with pytest.raises(DataError, match="no model that reads texts"):
+    with pytest.raises(DataError, match="no text model"):
         observer.handle("text")
 
 

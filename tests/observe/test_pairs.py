@@ -150,10 +150,10 @@ def test_objects_on_the_ground(tmp_path: Path) -> None:
     ("feature", "said"),
     [
         ({"scene": "a", "y": 1, "x": 1, "h": 1, "w": 1}, "number 1 of .* has no kind"),
-        ({"kind": "boat"}, "lies nowhere"),
-        ({"kind": "boat", "scene": "a", "y": "1", "x": 1, "h": 1, "w": 1}, "lies nowhere"),
+        ({"kind": "boat"}, "has no location"),
+        ({"kind": "boat", "scene": "a", "y": "1", "x": 1, "h": 1, "w": 1}, "has no location"),
         ({"kind": "boat", "geometry": {"type": "Blob"}}, "cannot be read"),
-        ({"kind": "boat", "scene": "z", "y": 1, "x": 1, "h": 1, "w": 1}, "names 'z'"),
+        ({"kind": "boat", "scene": "z", "y": 1, "x": 1, "h": 1, "w": 1}, "its scene is 'z'"),
         ({"kind": "boat", "geometry": {"type": "Point", "coordinates": [1, 2]}}, "georeferenced"),
     ],
 )
@@ -166,7 +166,7 @@ def test_objects_that_lie_nowhere(tmp_path: Path, feature: dict[str, object], sa
 
 def test_objects_of_another_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "o.json").write_text("[1]")
-    with pytest.raises(DataError, match="no FeatureCollection"):
+    with pytest.raises(DataError, match="not a FeatureCollection"):
         read_objects(tmp_path / "o.json")
 
 

@@ -109,7 +109,7 @@ def test_another_job_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     pairs = open_pairs(out)
     assert pairs.shares is None
     assert pairs.concepts == ()
-    with pytest.raises(DataError, match="not known"):
+    with pytest.raises(DataError, match="no labels of concepts"):
         pairs.present()
 
 
@@ -134,7 +134,7 @@ def test_real_overviews(tmp_path: Path) -> None:
         ((9, 12), 5.0, 3, "EPSG:32633", "covers other ground"),
         ((9, 12), 20 / 3, 3, "EPSG:32634", "covers other ground"),
         ((9, 13), 20 / 3, 3, None, "9 x 13 pixels, the scene 60 x 80"),
-        ((120, 160), 0.5, 3, "EPSG:32633", "in fewer pixels"),
+        ((120, 160), 0.5, 3, "EPSG:32633", "fewer pixels than its scene"),
         ((2, 3), 80 / 3, 3, "EPSG:32633", "at least one pixel of the overview"),
     ],
 )
@@ -240,9 +240,9 @@ def test_scenes_of_several_sizes_train_one_observer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("crs", "more", "said"),
     [
-        (None, {"tile_size": "20m"}, "how large its pixels are.*--tiles 10x10"),
+        (None, {"tile_size": "20m"}, "pixel size is unknown.*--tiles 10x10"),
         ("EPSG:32633", {"tile_size": "27m"}, "2 x 3 tiles would be 11% off.*--tile-size 30m"),
-        ("EPSG:32633", {"tile_size": "20m", "tiles": "3x4"}, "Leave one of them out"),
+        ("EPSG:32633", {"tile_size": "20m", "tiles": "3x4"}, "Omit one of them"),
         ("EPSG:32633", {"tile_size": "20 yards"}, "--tile-size 60m"),
         ("EPSG:32633", {"tile_size": "4m"}, "at least 8 x 8 pixels.*--tile-size METRES"),
     ],

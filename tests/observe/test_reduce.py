@@ -68,7 +68,7 @@ def test_leading_axes_are_kept_and_blocks_change_nothing(monkeypatch):
 
 
 def test_of_many_tokens_some_are_drawn_under_the_seed(monkeypatch, tmp_path):
-    monkeypatch.setattr(foveate.observe.projection, "_MOST", 100)
+    monkeypatch.setattr(foveate.observe.projection, "_MAX_TOKENS", 100)
     np.save(tmp_path / "x.npy", features().astype(np.float16))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
     first, same, other = (Projection.fit(x, 3, seed=s) for s in (0, 0, 1))

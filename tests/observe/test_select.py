@@ -117,7 +117,7 @@ def test_tiles_of_a_stated_size_on_the_ground(observer):
     target = overview_tiles(cut(pool_of((3, 40, 80), degrees), record))
     assert target.shapes == ((10, 10),)
     assert cautions(target, record) == []
-    with pytest.raises(DataError, match="how large its pixels are") as caught:
+    with pytest.raises(DataError, match="pixel size of the overview") as caught:
         cut(pool_of((3, 40, 80)), record)
     assert "--tile PIXELS" in str(caught.value)
     assert overview_tiles(cut(pool_of((3, 40, 80)), record, tile=8)).shapes == ((5, 10),)
@@ -137,13 +137,11 @@ def test_tiles_keep_their_ground(observer):
         assert target.shapes == (shape,)
         assert len(target.pool) == shape[0] * shape[1]
     off = cautions(target, record)
-    assert any("Pixels of 0.1 m, and 4 m in training" in note for note in off)
-    assert any("Tiles of" in note for note in off)
+    assert any("is 0.1 m, and was 4 m in training" in note for note in off)
+    assert any("Tiles are" in note for note in off)
     assert not cautions(overview_tiles(cut(pool_of(geobox=box((40, 40), 4)), record)), record)
     silent = cautions(overview_tiles(cut(pool_of(), record)), record)
-    assert silent == [
-        "The overviews do not say how large their pixels are; those of the training had 4 m."
-    ]
+    assert silent == ["The pixel size of the overviews is unknown; it was 4 m in training."]
 
 
 def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog):  # noqa: F811
@@ -169,7 +167,7 @@ def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog): 
         device="cpu",
     )
     job.run(tmp_path / "run")
-    assert "Pixels of 1 m, and 4 m in training" in caplog.text
+    assert "is 1 m, and was 4 m in training" in caplog.text
     assert "observe prepare IMAGE --tiles ROWSxCOLS --ratio 4" in caplog.text
     again = job.model_copy(update={"tile": 16})
     assert len(Run.load(again.run(tmp_path / "run").path).record["summary"]) > 0
@@ -298,7 +296,7 @@ def test_a_design_is_that_of_each_block(observer, two):
 def test_pools_that_are_no_overviews(observer, two):
     with pytest.raises(DataError, match="do not cover it in rows and columns"):
         rank(open_pool(two[0], tile=16, edge="shift"), observer)
-    with pytest.raises(DataError, match="plain arrays"):
+    with pytest.raises(DataError, match="pool of arrays"):
         rank(Pool.from_arrays(n=4), observer)
 
 
@@ -474,7 +472,7 @@ def test_a_covariate_on_the_ground_and_on_the_picture(observer, tmp_path):
              covariate=tmp_path / "picture.tif")  # fmt: skip
     write_cog(tmp_path / "part.tif", bright[:, :20], geobox=box((40, 20), 4))
     placed = cut(pool_of(geobox=box((40, 40), 4)), observer.record)
-    with pytest.raises(DataError, match="no valid pixel under 10 of 25 tiles"):
+    with pytest.raises(DataError, match="no valid pixel in 10 of 25 tiles"):
         rank(placed, observer, policy="covariate", covariate=tmp_path / "part.tif")
 
 
@@ -488,9 +486,9 @@ def test_pixel_space(observing, two, tmp_path):  # noqa: F811
     found = summary(tmp_path / "run")
     assert found["obr"] == pytest.approx(3 / 25)
     assert found["area"] == {"unit": "pixels", "chosen": 192.0, "all": 1600.0}
-    assert any("counted in pixels" in note for note in found["notes"])
+    assert any("Areas are in pixels" in note for note in found["notes"])
     assert found["gsd"] is None
-    assert any("no tiles.geojson: the scene 'a'" in note for note in found["notes"])
+    assert any("tiles.geojson is not written: the scene 'a'" in note for note in found["notes"])
     assert not list((tmp_path / "run").glob("tiles*.geojson"))  # pixels are no longitudes
     chosen = pq.read_table(tmp_path / "run/selection/tiles.parquet").to_pylist()
     assert [(row["y"], row["x"]) for row in chosen] == [
@@ -535,7 +533,7 @@ def test_one_mode_and_policies_of_overviews():
         with pytest.raises(ParameterError, match=match):
             SelectJob(images=["a"], observer="m", **given_).mode  # noqa: B018
     for policy in ("sar", "oracle-gain", "semantic"):
-        with pytest.raises(ParameterError, match="From overviews alone"):
+        with pytest.raises(ParameterError, match="need overviews only"):
             check_policy(policy, None)
     with pytest.raises(ParameterError, match="without a raster"):
         check_policy("covariate", None)

@@ -136,7 +136,7 @@ def test_stages_repeat_to_the_bit_and_go_on_from_a_checkpoint(world, filled, tmp
     ("change", "said"),
     [
         ({"shape": SIZES["nano"]}, "has the sizes"),
-        ({"form": architecture_of("residual")}, "has the form"),
+        ({"form": architecture_of("residual")}, "has the architecture"),
         ({"conv_fill": True}, "has the fill conv"),
         ({"print": "x"}, "has the HR encoder"),
     ],

@@ -176,7 +176,7 @@ NAN = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, T)
     ("call", "error", "text"),
     [
         (lambda: structural_saliency(T[0]), DataError, r"tokens of shape \(2, 2, 4\)"),
-        (lambda: structural_saliency(T[:, :1, :1]), DataError, "two a tile"),
+        (lambda: structural_saliency(T[:, :1, :1]), DataError, "two tokens per tile"),
         (lambda: structural_saliency(NAN), DataError, "tokens with NaN.*1 rows, first 1"),
         (lambda: surprise(T[0], T[0, :1]), DataError, r"\(2, 2, 4\), filled.*\(1, 2, 4\)"),
         (lambda: surprise(NAN[:, 0], T[:, 0]), DataError, "NaN"),

@@ -1,9 +1,9 @@
-"""`observe`: which high-resolution tiles to acquire, seeing only the low-resolution overview.
+"""`observe`: selection of high-resolution tiles to acquire, given only a low-resolution overview.
 
-Cost-aware cross-scale observation: a sampler scores from the overview what each tile is worth, and
-a predictor completes the scene in latent space from the tiles that were acquired.
+Cost-aware cross-scale observation: a sampler scores the value of each tile from the overview, and a
+predictor completes the scene in latent space from the acquired tiles.
 
-Names are imported when they are first used (PEP 562): ``import foveate.observe`` loads no torch.
+Names are imported on first use (PEP 562): ``import foveate.observe`` does not load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks that the numbers of `observe` share."""
+"""Shared input checks of the numerical code of `observe`."""
 
 from __future__ import annotations
 
@@ -16,60 +16,63 @@ if TYPE_CHECKING:
 
 
 def finite(values: ArrayLike, what: str, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
-    """Return values as finite float64 in C order, so that sums do not depend on the storage.
+    """Return values as finite float64 in C order, so that sums do not depend on memory layout.
 
     Args:
-        values: The values.
-        what: What they are, in the plural, for the message.
-        shape: Length of each axis; None for any.
+        values: Array of numbers.
+        what: Plural name of the values, for the error message.
+        shape: Length of each axis; None for any length.
 
     Raises:
-        DataError: Another shape, or values that are not numbers or not finite.
+        DataError: The shape is different, or values are not numbers or not finite.
     """
     array = np.asarray(values)
     fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+        expected in (None, actual) for expected, actual in zip(shape, array.shape, strict=True)
     )
     if not fits or array.dtype.kind not in "bfiu":
-        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        expected = ", ".join("any" if length is None else str(length) for length in shape)
         raise DataError(
             f"{what} of shape {array.shape} and dtype {array.dtype}",
-            f"Expected numbers of shape ({wanted}{',' * (len(shape) == 1)}).",
+            f"Expected numbers of shape ({expected}{',' * (len(shape) == 1)}).",
         )
     array = np.ascontiguousarray(array, dtype=np.float64)
-    _known(array, what)
+    _check_finite(array, what)
     return array
 
 
 def costs_of(costs: ArrayLike | None, n: int) -> NDArray[np.float64]:
-    """Return costs of n tiles: finite, >= 0, not all 0; ones when None.
+    """Return validated costs of n tiles: finite, >= 0, not all 0; ones if None.
 
     Raises:
-        DataError: They are not.
+        DataError: The costs are invalid.
     """
     if costs is None:
         return np.ones(n)
-    found = finite(costs, "costs", (n,))
-    if n and (found.min() < 0 or not found.any()):
-        raise DataError(f"costs from {found.min():g} to {found.max():g}", "A cost is 0 or more.")
-    return found
+    checked = finite(costs, "costs", (n,))
+    if n and (checked.min() < 0 or not checked.any()):
+        raise DataError(
+            f"costs from {checked.min():g} to {checked.max():g}",
+            "Costs must be >= 0, and at least one must be positive.",
+        )
+    return checked
 
 
 def known(result: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return a result; NaN or infinity in it comes from what was given.
+    """Return a result unchanged if it is finite; non-finite results come from invalid input.
 
     Raises:
-        DataError: It is not finite; the first rows are named.
+        DataError: The result contains NaN or infinity; the message contains the first rows.
     """
-    _known(result, what)
+    _check_finite(result, what)
     return result
 
 
 def choose(given: str, allowed: Iterable[str], what: str) -> None:
-    """Refuse a name that is not among those allowed.
+    """Check that a name is allowed.
 
     Raises:
-        ParameterError: It is not, with a suggestion.
+        ParameterError: The name is not allowed; the message suggests a similar name.
     """
     names = list(allowed)
     if given not in names:
@@ -78,12 +81,12 @@ def choose(given: str, allowed: Iterable[str], what: str) -> None:
         )
 
 
-def _known(array: NDArray[Any], what: str) -> None:
+def _check_finite(array: NDArray[Any], what: str) -> None:
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1) if array.size else np.empty(0)
     if bad.any():
         rows = ", ".join(map(str, np.flatnonzero(bad)[:3]))
         raise DataError(
             f"{what} with NaN or infinity in {int(bad.sum())} rows, first {rows}",
-            "Every number must be finite.",
-            "Leave out tiles that are not known.",
+            "All values must be finite.",
+            "Remove tiles with missing values.",
         )

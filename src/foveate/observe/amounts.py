@@ -18,7 +18,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import read_text, write_bytes, write_geojson
 from foveate.models.heads import same_name
 from foveate.observe._check import choose
-from foveate.observe.labels import nowhere, present, read_objects
+from foveate.observe.labels import not_located, present, read_objects
 from foveate.observe.options import Quantity
 from foveate.observe.pairs import prepared_job
 from foveate.pool.antimeridian import middles
@@ -208,7 +208,7 @@ def _by_ground(pool: Pool, objects: Objects, rest: NDArray[np.int64]) -> NDArray
 
     lost = [i for i in rest if objects.shapes[i] is None or not pool.georeferenced]
     if lost:
-        raise nowhere(pool, objects, lost[0])
+        raise not_located(pool, objects, lost[0])
     tree = shapely.STRtree(pool.footprints())
     points = shapely.points(*middles(objects.shapes[rest]))
     which, tile = tree.query(points, predicate="intersects")

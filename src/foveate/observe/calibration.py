@@ -1,20 +1,21 @@
 """Calibrated scores, thresholds for a budget (section E.3), and the cost of observation.
 
-A calibrated score is a rank among the scores of a calibration set: 0.9 is above 90 % of its tiles.
-A threshold tau then selects the share 1 - tau, so a budget rho (OBR) is met by tau = 1 - rho, and
-scenes may still differ in how many tiles they get. The scores of the target area make such a set
-themselves: no label is needed. The paper's thresholds are of another scale: `PAPER_POINTS`.
+A calibrated score is a quantile of the scores of a calibration set: 0.9 is above 90 % of its tiles.
+A threshold tau then selects the share 1 - tau, so a budget rho (OBR) corresponds to tau = 1 - rho;
+the number of selected tiles per scene may vary. The scores of the target area can be a calibration
+set themselves, since no labels are needed. The thresholds of the paper are on another scale, see
+`PAPER_POINTS`.
 
-Cost against looking at everything in high resolution (Eq. 10 to 12):
+Cost relative to full high resolution (Eq. 10 to 12):
 
     MOCR = sum_i a_i c(r_i) / (A c(r_max))
 
 a_i and r_i are the area and resolution of request i, c the price per area, A the target area and
-r_max the finest resolution that is to be had. Ground that is requested twice is paid twice. Where
-low resolution costs nothing, and high resolution is requested tile by tile, MOCR is the share of
-the area that is requested, OBR.
+r_max the finest available resolution. An area that is requested twice is paid twice. If low
+resolution is free, and high resolution is requested by tile, MOCR is the requested share of the
+area, OBR.
 
-These are prices per area. Providers bill orders, with a smallest area each: that is another sum.
+Prices are per area. The minimum order area of providers is not included.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from foveate.errors import DataError, ParameterError
 from foveate.observe._check import costs_of, finite
 
 PAPER_POINTS: Mapping[float, float] = {0.25: 0.545, 0.55: 0.123, 0.85: 0.018}
-"""Threshold -> OBR on the paper's own scale and data: its Table 6; 0.55 is its default."""
+"""Threshold -> OBR on the scale and data of the paper (Table 6); 0.55 is its default."""
 
 _KNOTS = 1001
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The distribution function of a calibration set, as a broken line.
+    """Piecewise linear distribution function of a calibration set.
 
     Attributes:
-        knots: (m,) float64 raw scores, rising, m <= 1001.
-        shares: (m,) float64, rising: the share of the set below each, ties counted half.
+        knots: (m,) float64 raw scores, increasing, m <= 1001.
+        shares: (m,) float64, increasing: the share of the set below each knot, half of ties.
     """
 
     knots: NDArray[np.float64]
@@ -54,17 +55,17 @@ class Calibration:
 
         Args:
             scores: (n,) raw scores, any scale, n >= 1.
-            costs: (n,) what each tile costs (its area): shares are then of cost. None: of tiles.
+            costs: (n,) cost (area) of each tile, for shares of cost. None: shares of tiles.
 
         Raises:
-            DataError: No scores, or numbers that are not finite; costs that are negative or all 0.
+            DataError: There are no scores, values are not finite, or costs are negative or all 0.
         """
         raw = finite(scores, "scores", (None,))
         if not raw.size:
-            raise DataError("no scores to calibrate on", "One tile at least is needed.")
+            raise DataError("no scores to calibrate on", "At least one tile is required.")
         weight = costs_of(costs, raw.size)
-        values, place = np.unique(raw, return_inverse=True)
-        mass = np.bincount(place, weight) / weight.sum()
+        values, index = np.unique(raw, return_inverse=True)
+        mass = np.bincount(index, weight) / weight.sum()
         middle = np.cumsum(mass) - mass / 2
         if values.size > _KNOTS:
             steps = np.linspace(middle[0], middle[-1], _KNOTS)
@@ -73,9 +74,9 @@ class Calibration:
         return cls(values, middle)
 
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
-        """Map raw scores to [0, 1], never falling where they rise.
+        """Map raw scores to [0, 1], monotonically.
 
-        Between two knots the line is straight; below the set it is 0, above it 1.
+        Linear between knots; 0 below the calibration set, 1 above it.
 
         Args:
             scores: Raw scores of any shape.
@@ -85,14 +86,14 @@ class Calibration:
         """
         raw = np.asarray(scores, dtype=np.float64)
         if np.isnan(raw).any():
-            raise DataError(f"{int(np.isnan(raw).sum())} scores are NaN", "A score is a number.")
+            raise DataError(f"{int(np.isnan(raw).sum())} scores are NaN", "Scores must be numbers.")
         return np.interp(raw, self.knots, self.shares, left=0.0, right=1.0)
 
     def scaled(self, scores: ArrayLike) -> NDArray[np.float64]:
-        """Map raw scores to [0, 1] by the least and the largest of the set.
+        """Scale raw scores to [0, 1] by the minimum and maximum of the calibration set.
 
-        The "globally normalized" scores of the paper (sections 4.1 and D.2): its thresholds are on
-        this scale. A set of one value maps what is above it to 1.
+        The "globally normalized" scores of the paper (sections 4.1 and D.2), the scale of its
+        thresholds. If all scores of the set are equal, larger scores are mapped to 1, others to 0.
 
         Args:
             scores: Raw scores of any shape.
@@ -109,16 +110,16 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote, to the same bits."""
+        """Restore the output of `to_dict` exactly."""
         return cls(np.array(stored["knots"], np.float64), np.array(stored["shares"], np.float64))
 
 
 def over(scores: ArrayLike, tau: float) -> NDArray[np.bool_]:
-    """Say which calibrated scores a threshold selects.
+    """Return a mask of the calibrated scores that a threshold selects.
 
-    Both ends are those of the paper (section C.1): tau <= 0 selects every tile, even one with the
-    score 0; tau >= 1 selects none. Between them a tile is selected if its score is more than tau,
-    so a higher threshold always selects a subset.
+    The limits are those of the paper (section C.1): tau <= 0 selects all tiles, including tiles
+    with score 0; tau >= 1 selects no tile. Otherwise tiles with a score above tau are selected, so
+    a higher threshold always selects a subset.
 
     Args:
         scores: Scores in [0, 1], any shape.
@@ -129,42 +130,45 @@ def over(scores: ArrayLike, tau: float) -> NDArray[np.bool_]:
     """
     values = np.asarray(scores, dtype=np.float64)
     if np.isnan(tau):
-        raise ParameterError(f"tau={tau}", "A threshold is a number, 0 to 1.")
+        raise ParameterError(f"tau={tau}", "A threshold must be a number from 0 to 1.")
     if tau <= 0:
         return np.ones(values.shape, dtype=bool)
     return (values > tau) & (tau < 1)
 
 
 def threshold_for(rho: float, scores: ArrayLike, *, costs: ArrayLike | None = None) -> float:
-    """Return the threshold that comes closest to a budget on these scores and never exceeds it.
+    """Return the threshold that selects the largest share of costs within a budget.
 
-    Equal scores are taken together or not at all. To spend a budget to the last tile, cut a
+    Equal scores are selected together or not at all. To spend a budget to the last tile, cut a
     `Ranking` instead, which breaks ties.
 
     Args:
-        rho: Share of all costs that may be spent, 0 to 1.
-        scores: (n,) scores, n >= 1. Those in [0, 1] give a threshold for `over`.
-        costs: (n,) what each tile costs (its area); None: one each.
+        rho: Share of the total cost that may be spent, 0 to 1.
+        scores: (n,) scores, n >= 1. Scores in [0, 1] give a threshold for `over`.
+        costs: (n,) cost (area) of each tile; None: 1 for each tile.
 
     Returns:
-        The tiles with ``score > threshold`` cost at most rho of all. Half-way between the lowest
-        score that is selected and the highest that is not; 0 or less if all are, 1 or more if none.
+        A threshold such that tiles with ``score > threshold`` cost at most rho of the total: the
+        midpoint between the lowest selected and the highest unselected score; at most 0 if all
+        tiles are selected, at least 1 if no tile is.
 
     Raises:
-        ParameterError: rho is outside 0 to 1.
-        DataError: As for `Calibration.fit`.
+        ParameterError: rho is outside [0, 1].
+        DataError: See `Calibration.fit`.
     """
     if not 0 <= rho <= 1:
-        raise ParameterError(f"rho={rho}", "A budget is a share of the area, 0 to 1.", "rho=0.12")
+        raise ParameterError(
+            f"rho={rho}", "A budget must be a share of the area, 0 to 1.", "For example rho=0.12."
+        )
     raw = finite(scores, "scores", (None,))
     if not raw.size:
-        raise DataError("no scores to set a threshold on", "One tile at least is needed.")
+        raise DataError("no scores to set a threshold on", "At least one tile is required.")
     cost = costs_of(costs, raw.size)
-    values, place = np.unique(-raw, return_inverse=True)
-    levels = -values  # falling
-    spent = np.cumsum(np.bincount(place, cost))
+    values, index = np.unique(-raw, return_inverse=True)
+    levels = -values  # decreasing
+    spent = np.cumsum(np.bincount(index, cost))
     limit = rho * float(cost.sum())
-    # 29 % of 100 is 28.999999999999996 in floating point.
+    # Allow for rounding: 29 % of 100 is 28.999999999999996 in floating point.
     count = int(np.searchsorted(spent, ceiling(limit + 4 * np.spacing(limit), cost), side="right"))
     if count == levels.size:
         return float(min(0.0, np.nextafter(levels[-1], -np.inf)))
@@ -176,51 +180,52 @@ def threshold_for(rho: float, scores: ArrayLike, *, costs: ArrayLike | None = No
 
 
 def drift(realised: float, expected: float) -> float:
-    """Return by how much a realised budget is off the expected one, as a share of it.
+    """Return the relative difference of a realised from an expected budget.
 
-    A threshold that comes from another region drifts where the scores of this one are others.
+    A threshold from another region drifts if the distribution of scores differs.
 
     Args:
-        realised: Share that was selected.
-        expected: Share that the threshold should select.
+        realised: Selected share.
+        expected: Share that the threshold is expected to select.
 
     Returns:
-        0.1 for 10 % too much, -1 for nothing at all.
+        0.1 for 10 % more than expected, -1 for an empty selection.
 
     Raises:
-        ParameterError: Something was selected where nothing was expected.
+        ParameterError: The expected share is 0 and the realised share is not.
     """
     if expected == realised:
         return 0.0
     if not expected > 0:
         raise ParameterError(
-            f"an expected share of {expected}", "Drift is measured against a share above 0."
+            f"an expected share of {expected}", "Drift is relative to a share above 0."
         )
     return realised / expected - 1
 
 
 Price = Callable[[NDArray[np.float64]], ArrayLike]
-"""c(r): (n,) resolutions in metres a pixel to (n,) prices per area."""
+"""c(r): (n,) resolutions in metres per pixel to (n,) prices per area."""
 
-_SAME = 1e-6  # relative: a GSD that went through a file is the same GSD
+_GSD_TOLERANCE = 1e-6  # relative; rounding of a GSD stored in a file
 
 
 def obr(chosen_area: ArrayLike, total_area: ArrayLike) -> float:
-    """Observation Budget Ratio: requested high-resolution area over all area.
+    """Compute the Observation Budget Ratio: requested high-resolution area over total area.
 
-    Areas are summed over scenes before the ratio is taken (micro), so a large scene weighs more.
+    Areas are summed over scenes before the ratio is taken (micro average), so large scenes have
+    more weight.
 
     Args:
-        chosen_area: Area requested in each scene, or in all: (S,) or one number, any unit.
-        total_area: Area of each scene, or of all, in the same unit.
+        chosen_area: Requested area per scene, or in total: (S,) or one number, any unit.
+        total_area: Area per scene, or in total, in the same unit.
 
     Returns:
-        0 or more; above 1 only if ground was requested twice.
+        At least 0; above 1 only if areas were requested twice.
 
     Raises:
         DataError: An area is negative or not finite, or the total is 0.
     """
-    return float(_amounts(chosen_area, "areas").sum() / _target(total_area))
+    return float(_amounts(chosen_area, "areas").sum() / _total(total_area))
 
 
 def mocr(
@@ -231,102 +236,103 @@ def mocr(
     *,
     finest: float,
 ) -> float:
-    """Multi-scale Observation Cost Ratio: all requests over full high resolution (Eq. 11).
+    """Compute the Multi-scale Observation Cost Ratio relative to full high resolution (Eq. 11).
 
     Args:
-        areas: (n,) area of each request, any unit. Requests may overlap and are then paid twice.
-            What is already owned is no request. (0,) costs nothing.
-        resolutions: (n,) metres a pixel of each request, or one number for all.
-        price: c(r), such as `price_by_resolution` or `two_scale_price` make.
+        areas: (n,) area of each request, any unit. Overlapping requests are paid twice. Imagery
+            that is already owned is not a request. The cost of (0,) is 0.
+        resolutions: (n,) metres per pixel of each request, or one number for all.
+        price: c(r), for example from `price_by_resolution` or `two_scale_price`.
         target_area: A, in the unit of the areas; an array is summed.
-        finest: r_max, metres a pixel of the finest imagery that is to be had, requested or not.
+        finest: r_max, metres per pixel of the finest available imagery, requested or not.
 
     Returns:
-        0 or more; below 1 is cheaper than full high resolution.
+        At least 0; below 1 is cheaper than full high resolution.
 
     Raises:
-        DataError: Shapes do not match; areas, resolutions or prices cannot be.
-        ParameterError: The price does not know a resolution, or c(r_max) is 0.
+        DataError: Shapes do not match; areas, resolutions or prices are out of range.
+        ParameterError: There is no price for a resolution, or c(r_max) is 0.
     """
     a, r = _amounts(areas, "areas"), _resolutions(resolutions)
     if r.shape not in {a.shape, (1,)}:
         raise DataError(
-            f"{r.size} resolutions for {a.size} areas", "There is one a request, or one for all."
+            f"{r.size} resolutions for {a.size} areas",
+            "Expected one resolution per request, or one for all.",
         )
     full = float(_prices(price, _resolutions(finest))[0])
     if full == 0:
         raise ParameterError(
             f"a price of 0 at {finest:g} m",
-            "Costs are measured against full high resolution, which must cost something.",
+            "Costs are relative to full high resolution, so its price must be positive.",
         )
-    asked = np.broadcast_to(r, a.shape)
-    return float((a * _prices(price, asked)).sum() / (_target(target_area) * full))
+    requested = np.broadcast_to(r, a.shape)
+    return float((a * _prices(price, requested)).sum() / (_total(target_area) * full))
 
 
 def price_by_resolution(table: Mapping[float, float]) -> Price:
-    """Make c(r) from a table.
+    """Return c(r) from a table.
 
     Args:
-        table: Resolution in metres a pixel -> price per area, >= 0.
+        table: Resolution in metres per pixel -> price per area, >= 0.
 
     Returns:
-        A price that knows the resolutions of the table and no others: a resolution between two
-        of them is not on sale, so it raises ParameterError.
+        A price function for the resolutions of the table. Other resolutions, also between two
+        entries, raise ParameterError.
 
     Raises:
-        DataError: The table is empty, or a resolution or price cannot be.
+        DataError: The table is empty, or a resolution or price is out of range.
 
     >>> price_by_resolution({10: 0.5, 0.6: 8})(np.array([0.6, 10, 0.6])).tolist()
     [8.0, 0.5, 8.0]
     """
     if not table:
-        raise DataError("an empty table of prices", "It has a price for each resolution.")
+        raise DataError("an empty table of prices", "At least one resolution is required.")
     order = sorted(table)
     known = _resolutions(order)
     prices = _amounts([table[resolution] for resolution in order], "prices")
 
     def price(resolutions: NDArray[np.float64]) -> NDArray[np.float64]:
-        same = np.abs(resolutions[:, None] - known) <= _SAME * known
-        lost = ~same.any(axis=1)
-        if lost.any():
+        equal = np.abs(resolutions[:, None] - known) <= _GSD_TOLERANCE * known
+        missing = ~equal.any(axis=1)
+        if missing.any():
             raise ParameterError(
-                f"no price for {resolutions[lost][0]:g} m",
-                f"Prices are known for {', '.join(f'{at:g}' for at in known)} m.",
+                f"no price for {resolutions[missing][0]:g} m",
+                f"Prices are given for {', '.join(f'{gsd:g}' for gsd in known)} m.",
                 "Add it to the table.",
             )
-        return prices[same.argmax(axis=1)]
+        return prices[equal.argmax(axis=1)]
 
     return price
 
 
 def two_scale_price(hr: float, lr: float, *, lr_cost: float = 0.0) -> Price:
-    """Make the c(r) of the paper's setting: high resolution costs 1 per area, low almost nothing.
+    """Return the c(r) of the paper: the price per area is 1 in high resolution, `lr_cost` in low.
 
     Args:
-        hr: Metres a pixel of the high resolution.
-        lr: Metres a pixel of the low resolution.
-        lr_cost: Price per area of the low resolution, as a share of that of the high one.
+        hr: Metres per pixel of the high resolution.
+        lr: Metres per pixel of the low resolution.
+        lr_cost: Price per area of the low resolution, as a share of the price of the high one.
 
     Raises:
-        DataError: A resolution or price cannot be.
-        ParameterError: The low resolution is not coarser than the high one.
+        DataError: A resolution or price is out of range.
+        ParameterError: The low resolution is not coarser than the high resolution.
     """
     if not lr > hr:
         raise ParameterError(
-            f"low resolution of {lr} m beside high resolution of {hr} m",
-            "Low resolution has more metres a pixel.",
+            f"low resolution of {lr} m and high resolution of {hr} m",
+            "Low resolution must have more metres per pixel than high resolution.",
         )
     return price_by_resolution({hr: 1.0, lr: lr_cost})
 
 
 def _amounts(values: ArrayLike, what: str) -> NDArray[np.float64]:
-    """Return numbers that are finite and not negative: (n,)."""
+    """Return (n,) finite, non-negative float64 values."""
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all():
         bad = array[~(np.isfinite(array) & (array >= 0))]
         raise DataError(
             f"{what} of shape {array.shape}, {bad.size} of them negative or not finite",
-            "They are one row of numbers, each 0 or more.",
+            "Expected a one-dimensional array of numbers >= 0.",
         )
     return array
 
@@ -334,15 +340,15 @@ def _amounts(values: ArrayLike, what: str) -> NDArray[np.float64]:
 def _resolutions(values: ArrayLike) -> NDArray[np.float64]:
     array = _amounts(values, "resolutions")
     if (array == 0).any():
-        raise DataError("a resolution of 0 m", "Resolutions are metres a pixel, above 0.")
+        raise DataError("a resolution of 0 m", "Resolutions (metres per pixel) must be positive.")
     return array
 
 
-def _target(area: ArrayLike) -> float:
-    whole = float(_amounts(area, "target areas").sum())
-    if whole == 0:
-        raise DataError("a target area of 0", "Cost is a share of the cost of some area.")
-    return whole
+def _total(area: ArrayLike) -> float:
+    total = float(_amounts(area, "target areas").sum())
+    if total == 0:
+        raise DataError("a target area of 0", "The target area must be positive.")
+    return total
 
 
 def _prices(price: Price, resolutions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -350,6 +356,6 @@ def _prices(price: Price, resolutions: NDArray[np.float64]) -> NDArray[np.float6
     if prices.shape != resolutions.shape:
         raise DataError(
             f"{prices.size} prices for {resolutions.size} resolutions",
-            "A price is a function of an array: one number for each.",
+            "A price function must return one price per resolution.",
         )
     return prices

@@ -1,7 +1,7 @@
-"""Concepts: what an observation is for, and how it is known that a tile shows it.
+"""Concepts: names of things to find, with prompts and ground truth.
 
-A concept has texts for a model that reads, classes of masks or kinds of objects for what is true,
-and rules for which tiles it counts in.
+A concept has texts (prompts of a vision-language model), classes of masks or kinds of objects (its
+ground truth), and rules that decide whether it is present in a tile.
 """
 
 from __future__ import annotations
@@ -19,108 +19,110 @@ from foveate.registry import suggest
 _FIELDS = ("texts", "weight", "classes", "min_share", "min_gsd", "novel")
 _FORM = "'name: text', 'name: [text, text]' or 'name: {texts: [...], weight: 2}'"
 _EXAMPLE = "--concepts forest,water,road"
-_OWN = ("",)  # stands for the name itself
+_OWN_NAME = ("",)  # placeholder: the name of the concept is its class
 _SUFFIXES = (".txt", ".yaml", ".yml", ".toml", ".json")
 
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing to be found.
+    """A kind of thing to find in imagery.
 
     Attributes:
         name: Unique name.
-        texts: What it is called in prompts; the name, with spaces for underscores, when empty.
-        weight: Of its gain, >= 0.
-        classes: Classes of the masks, or kinds of the objects, that make it; its own name when not
-            given. Empty: it is not known where it is.
-        min_share: Smallest share of a tile's labelled pixels under those classes at which the
-            tile shows it, above 0 up to 1.
-        min_gsd: Metres; imagery this fine or finer suffices to see it. None: only high resolution
-            tells.
-        novel: Whether it is held out from training and evaluated apart.
+        texts: Names in prompts; if empty, the name with spaces for underscores.
+        weight: Weight of its gain, >= 0.
+        classes: Classes of the masks, or kinds of the objects, of the concept; by default its
+            name. Empty: the concept has no ground truth.
+        min_share: Smallest share, in (0, 1], of a tile's labelled pixels with those classes for the
+            concept to be present in the tile.
+        min_gsd: Coarsest GSD in metres at which the concept is visible. None: it is visible in high
+            resolution only.
+        novel: Whether the concept is excluded from training and evaluated separately.
 
     Raises:
-        ParameterError: A value out of range.
+        ParameterError: A value is out of range.
     """
 
     name: str
     texts: tuple[str, ...] = ()
     weight: float = 1.0
-    classes: tuple[str, ...] = _OWN
+    classes: tuple[str, ...] = _OWN_NAME
     min_share: float = 0.02
     min_gsd: float | None = None
     novel: bool = False
 
     def __post_init__(self) -> None:
-        """Fill in the texts, and check the numbers."""
+        """Set default texts and classes, and validate the fields."""
         texts = tuple(self.texts) or (self.name.replace("_", " "),)
         object.__setattr__(self, "texts", texts)
-        classes = (self.name,) if self.classes == _OWN else tuple(self.classes)
+        classes = (self.name,) if self.classes == _OWN_NAME else tuple(self.classes)
         object.__setattr__(self, "classes", classes)
-        self._need("weight", "a number of at least 0", ok=_number(self.weight) and self.weight >= 0)
-        share = _number(self.min_share) and 0 < self.min_share <= 1
-        self._need("min_share", "a share above 0 and up to 1", ok=share)
-        gsd = self.min_gsd is None or (_number(self.min_gsd) and self.min_gsd > 0)
-        self._need("min_gsd", "metres above 0, or nothing", ok=gsd)
-        self._need("novel", "true or false", ok=isinstance(self.novel, bool))
-        words = all(isinstance(c, str) and c.strip() for c in self.classes)
-        self._need("classes", "names of mask classes or kinds of objects", ok=words)
+        self._check("weight", "a number >= 0", ok=_is_number(self.weight) and self.weight >= 0)
+        share = _is_number(self.min_share) and 0 < self.min_share <= 1
+        self._check("min_share", "a share > 0 and <= 1", ok=share)
+        gsd = self.min_gsd is None or (_is_number(self.min_gsd) and self.min_gsd > 0)
+        self._check("min_gsd", "a number of metres > 0, or null", ok=gsd)
+        self._check("novel", "true or false", ok=isinstance(self.novel, bool))
+        names = all(isinstance(c, str) and c.strip() for c in self.classes)
+        self._check("classes", "names of mask classes or kinds of objects", ok=names)
 
-    def _need(self, field: str, allowed: str, *, ok: bool) -> None:
+    def _check(self, field: str, allowed: str, *, ok: bool) -> None:
         if not ok:
             raise ParameterError(
                 f"the concept {self.name!r} has {field} = {getattr(self, field)!r}",
-                f"It is {allowed}.",
+                f"`{field}` must be {allowed}.",
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the concept as plain values; `concepts_of` reads them back."""
+        """Return the concept as a JSON-ready dict, valid input of `concepts_of`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 def concepts_of(
     given: Sequence[str | Mapping[str, Any]] | Mapping[str, Any],
 ) -> tuple[Concept, ...]:
-    """Return concepts from names, from entries, or from a mapping.
+    """Return concepts from names, entries or a mapping.
 
     Args:
         given: A list of names, or of mappings with a ``name``; or a mapping from each name to its
-            texts (a text, or several), or to any of ``texts, weight, classes, min_share, min_gsd,
-            novel``. Where ``classes`` is not given it is the name itself.
+            texts (one or several), or to any of ``texts, weight, classes, min_share, min_gsd,
+            novel``. By default ``classes`` is the name.
 
     Raises:
-        ParameterError: There is none, two names are one, none of them weighs anything, or an
-            entry cannot be read (named).
+        ParameterError: No concept is given, names are duplicate, all weights are 0, or an entry is
+            invalid (the message contains the entry).
     """
     entries = _entries(given)
     if not entries:
-        raise ParameterError("no concepts", "Say what is to be found.", _EXAMPLE)
+        raise ParameterError(
+            "no concepts", "At least one concept is required.", f"For example {_EXAMPLE}."
+        )
     names = [name for name, _ in entries]
     if len(names) == len(set(map(repr, names))):
         texts: Any = {name: _fields(name, value).get("texts") for name, value in entries}
         labels = labels_of(texts)
     else:
-        labels = labels_of(names)  # which says what the twins are
-    found = tuple(
+        labels = labels_of(names)  # raises an error that names the duplicates
+    concepts = tuple(
         _concept(name, texts, _fields(raw, value))
         for (name, texts), (raw, value) in zip(labels.items(), entries, strict=True)
     )
-    if not any(concept.weight for concept in found):
+    if not any(concept.weight for concept in concepts):
         raise ParameterError(
-            "the concepts all have weight 0", "One of them at least weighs something."
+            "the concepts all have weight 0", "At least one weight must be positive."
         )
-    return found
+    return concepts
 
 
 def concepts_from(source: str | Path) -> tuple[Concept, ...]:
-    """Read concepts as they are typed, or from a file.
+    """Parse comma-separated concepts, or read them from a file.
 
     Args:
-        source: Names separated by commas; or a file: one name a line (``#`` starts a comment), or
-            YAML, TOML or JSON with what `concepts_of` takes.
+        source: Names separated by commas; or a file: one name per line (``#`` starts a comment), or
+            YAML, TOML or JSON with an input of `concepts_of`.
 
     Raises:
-        ParameterError: See `concepts_of`; the file and the entry are named.
+        ParameterError: See `concepts_of`; the message contains the file and the entry.
         DataError: The file cannot be read.
     """
     typed = isinstance(source, str) and not source.endswith(_SUFFIXES) and not is_file(source)
@@ -132,43 +134,45 @@ def concepts_from(source: str | Path) -> tuple[Concept, ...]:
 
 
 def _entries(given: Any) -> list[tuple[Any, Any]]:
-    """Return (name, what is said of it) for each entry."""
+    """Return (name, fields or texts) for each entry."""
     if isinstance(given, Mapping):
         return list(given.items())
     entries: list[tuple[Any, Any]] = []
     for number, entry in enumerate(given, 1):
         if isinstance(entry, str) and not entry.strip():
             raise ParameterError(
-                f"the concept number {number} is empty", "A concept is a name.", _EXAMPLE
+                f"the concept number {number} is empty",
+                "A concept needs a name.",
+                f"For example {_EXAMPLE}.",
             )
         if not isinstance(entry, Mapping):
             entries.append((entry, None))
             continue
-        rest = dict(entry)
-        name = rest.pop("name", None)
+        fields = dict(entry)
+        name = fields.pop("name", None)
         if name is None:
             raise ParameterError(
                 f"the concept number {number} has no name: {dict(entry)!r}",
-                "An entry of a list is a name, or a mapping with a 'name'.",
-                "- {name: forest, weight: 2}",
+                "An entry of a list must be a name or a mapping with a 'name'.",
+                "For example - {name: forest, weight: 2}",
             )
-        entries.append((name, rest))
+        entries.append((name, fields))
     return entries
 
 
 def _fields(name: Any, value: Any) -> dict[str, Any]:
-    """Return what an entry says as field -> value.
+    """Return the fields of an entry as field -> value.
 
     Raises:
-        ParameterError: It says something that a concept does not have.
+        ParameterError: A field is unknown.
     """
     if not isinstance(value, Mapping):
         return {} if value is None else {"texts": value}
     for key in value:
         if key not in _FIELDS:
             raise ParameterError(
-                f"the concept {name!r} has {key!r}",
-                f"A concept has {', '.join(_FIELDS)}.",
+                f"the concept {name!r} has the unknown field {key!r}",
+                f"Fields of a concept: {', '.join(_FIELDS)}.",
                 suggest(str(key), _FIELDS),
             )
     return dict(value)
@@ -183,12 +187,12 @@ def _concept(name: str, texts: tuple[str, ...], fields: dict[str, Any]) -> Conce
     elif not isinstance(classes, list | tuple):
         raise ParameterError(
             f"the concept {name!r} has classes = {classes!r}",
-            "Classes are a name or a list of names.",
+            "`classes` must be a name or a list of names.",
         )
     fields.pop("texts", None)
     return Concept(name, texts, classes=tuple(classes), **fields)
 
 
-def _number(value: Any) -> bool:
-    kind = isinstance(value, int | float) and not isinstance(value, bool)
-    return kind and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return numeric and math.isfinite(value)

@@ -49,66 +49,67 @@ if TYPE_CHECKING:
 def check_warm_start(
     start: Observer, job: TrainJob, shape: Shape, encoders: Mapping[str, Encoder]
 ) -> None:
-    """Check that the weights of an observer fit a training.
+    """Check that the weights of an observer can initialise a training.
 
     Args:
         start: The observer to start from.
-        job: The training.
-        shape: Its sizes.
-        encoders: Its encoders, role by role.
+        job: Options of the training.
+        shape: Network sizes of the training.
+        encoders: Encoders of the training by role.
 
     Raises:
-        ParameterError: Sizes, form, fill or encoders are others, or targets have one of their own.
+        ParameterError: Sizes, architecture, fill or encoders differ, or the training has a target
+            model.
     """
-    own = start.record
+    record = start.record
     if job.target_model is not None:
         raise ParameterError(
             f"--init {job.init} with --target-model {job.target_model}",
-            "An observer does not keep the encoder of its targets, only the way to their space.",
-            "Leave out --target-model: the training goes on in the space of the observer.",
+            "An observer stores the linear map to its target space, not the target encoder.",
+            "Omit --target-model; the training uses the target space of the observer.",
         )
-    fill = "conv" if own.conv_fill else "linear"
-    for what, theirs, wanted in (
-        ("the sizes", _predictor_sizes(own.shape), _predictor_sizes(shape)),
-        ("the form", own.form, architecture_of(job.architecture)),
+    fill = "conv" if record.conv_fill else "linear"
+    for what, initial, required in (
+        ("the sizes", _predictor_sizes(record.shape), _predictor_sizes(shape)),
+        ("the architecture", record.form, architecture_of(job.architecture)),
         ("the fill", fill, job.fill),
         *(
-            (f"the {role.upper()} encoder", _print(own.encoders[role]), _print(encoders[role]))
+            (f"the {role.upper()} encoder", _label(record.encoders[role]), _label(encoders[role]))
             for role in ("lr", "hr")
         ),
     ):
-        if theirs != wanted:
+        if initial != required:
             raise ParameterError(
-                f"--init {job.init} has {what} {theirs}",
-                f"This training has {wanted}.",
-                "Start from an observer of the same size and form over the same encoders.",
+                f"--init {job.init} has {what} {initial}",
+                f"This training has {required}.",
+                "Use an observer of the same size and architecture with the same encoders.",
             )
 
 
 def _predictor_sizes(shape: Shape) -> Shape:
-    """Return sizes without what only the sampler depends on, which is trained anew."""
+    """Return sizes without the fields of the sampler, which is always trained from scratch."""
     return replace(shape, concepts=0, ensemble=0, plain=False)
 
 
-def _print(encoder: Encoder) -> str:
+def _label(encoder: Encoder) -> str:
     return f"{encoder.name} ({encoder.spec.fingerprint})"
 
 
 class FeatureExtractor:
-    """Reads pairs with the encoders of a job; features are kept in their folder.
+    """Extracts features of pairs with the encoders of a job, cached in the folder of the pairs.
 
     Args:
-        job: Which encoders.
+        job: Job with the encoders.
         pairs: The pairs.
-        store: The run of their folder, open.
-        progress: Called with ticks.
+        store: Open run of the folder of the pairs.
+        progress: Progress callback.
 
     Attributes:
-        encoders: Role -> what has read the imagery.
-        handles: Role -> the same by name, for those that an observer needs.
+        encoders: Role -> encoder that has been used.
+        handles: Role -> model handle, for the encoders that an observer needs.
 
     Raises:
-        MissingCapabilityError: The model for texts cannot read them.
+        MissingCapabilityError: The text model cannot embed texts.
     """
 
     def __init__(
@@ -123,9 +124,9 @@ class FeatureExtractor:
             self._text = bind(handle, pairs.pool, run=store)
             if not {"text", "embed"} <= set(capabilities(self._text)):
                 raise MissingCapabilityError(
-                    f"the model {handle} for texts",
-                    "It has to embed images and texts in one space.",
-                    "See foveate models for those that can.",
+                    f"the text model {handle}",
+                    "A text model must embed images and texts in one space.",
+                    "See foveate models for models with this capability.",
                 )
             self._keep("text", handle, self._text, pairs.pool.scenes)
 
@@ -146,7 +147,7 @@ class FeatureExtractor:
         )
 
     def tiles(self, side: int) -> TileFeatures:
-        """Return HR tokens of the tiles, with their vectors where the model reads texts."""
+        """Return HR tokens of the tiles, with their embeddings if the model embeds texts."""
         handle = self._need("hr")
         model: Any = bind(handle, self._pairs.pool, run=self._store)
         self._keep("hr", handle, model, self._pairs.pool.scenes)
@@ -156,9 +157,9 @@ class FeatureExtractor:
         return self._encode(model, side, vector=self._text is model)
 
     def target(self, side: int) -> TileFeatures | None:
-        """Return tokens of the tiles by the model whose tokens are completed, if it is another.
+        """Return tokens of the tiles by the target model; None if the job has no target model.
 
-        Only its tokens are needed, and only for training: an observer does without.
+        They are needed in training only, not by the observer.
         """
         handle = self._job.handle("target")
         if handle is None:
@@ -167,37 +168,37 @@ class FeatureExtractor:
         self._note("target", handle, model, self._pairs.pool.scenes)
         return self._encode(model, side, vector=False)
 
-    def saliency(self, seen: TileFeatures, side: int) -> NDArray[np.floating]:
-        """Return (n,) structural saliency, by the model that was named for it."""
+    def saliency(self, features: TileFeatures, side: int) -> NDArray[np.floating]:
+        """Return (n,) structural saliency by the saliency model, or else of `features`."""
         handle = self._job.handle("saliency")
         if handle is None:
-            return seen.saliency
+            return features.saliency
         model = bind(handle, self._pairs.pool, run=self._store)
         return self._encode(model, side, vector=False).saliency
 
-    def vectors(self, seen: TileFeatures) -> tuple[NDArray[np.floating] | None, Any]:
-        """Return (n, e) embeddings in the space of the texts, and the model; None without one."""
-        if self._text is None or seen.vectors is not None:
-            return seen.vectors, self._text
+    def vectors(self, features: TileFeatures) -> tuple[NDArray[np.floating] | None, Any]:
+        """Return (n, e) embeddings of tiles by the text model, and the model; None without one."""
+        if self._text is None or features.vectors is not None:
+            return features.vectors, self._text
         return self._encode(self._text, 1, vector=True).vectors, self._text
 
     def overview_vectors(self) -> NDArray[np.floating]:
         """Return (s, e) embeddings of whole overviews by the text model.
 
         Raises:
-            DataError: There is none.
+            DataError: There is no text model.
         """
         if self._text is None:
             raise DataError(
-                "--reference overview without a model that reads text",
+                "--reference overview without a text model",
                 "Tiles and overviews are compared with texts in one space (Eq. 5).",
-                "Name one with --text-model; see foveate models.",
+                "Add --text-model MODEL; see foveate models.",
             )
         handle = self._job.handle("text") or self._need("hr")
         pool = overview_pool(self._pairs)
         model: Any = bind(handle, pool)
-        found = embed(pool, model, run=self._store, progress=self._progress)
-        return found.x[rows_by_scene(pool, self._pairs.overviews)]
+        embeddings = embed(pool, model, run=self._store, progress=self._progress)
+        return embeddings.x[rows_by_scene(pool, self._pairs.overviews)]
 
     def _encode(self, model: Any, side: int, *, vector: bool) -> TileFeatures:
         return encode_tiles(
@@ -219,31 +220,31 @@ class FeatureExtractor:
         self.encoders[role] = Encoder(str(handle), handle.weights, model.spec, dtype)
 
 
-_STRENGTH = 0.1  # of the ridge of the fills that concepts are learnt from
-_TOLD = 0.3  # weight of a tile as LR tells it, where HR shows it with weight 1
+_STRENGTH = 0.1  # ridge strength of the fills that the concept classifiers are trained on
+_FILL_WEIGHT = 0.3  # sample weight of a tile's LR fill; the weight of its HR tokens is 1
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Everything that is learnt from, and judged by.
+    """In-memory training and evaluation set: features, labels, splits.
 
     Attributes:
         pairs: The s scenes and n tiles.
         split: (s,) "train", "val" or "test".
-        data: Reduced features of all scenes.
+        data: Projected features of all scenes.
         saliency: (n,) structural saliency of each HR tile.
         concepts: The K concepts.
-        known: (n, K) bool which tile shows which concept, or None.
+        known: (n, K) bool labels: concepts present in each tile, or None.
         lr: Projection of LR tokens, fitted on the training scenes.
-        hr: Projection of HR tokens, fitted on the training scenes; the map to the target's where
-            another encoder makes the targets.
-        labels: Concepts from labels, or None.
-        texts: Concepts from texts, or None.
-        shape: Sizes for networks over these features.
-        encoders: Role -> what read the imagery.
-        handles: Role -> the same by name, for those that an observer needs.
+        hr: Projection of HR tokens, fitted on the training scenes; with a target model, the linear
+            map to its projected tokens.
+        labels: Concept classifiers trained on labels, or None.
+        texts: Concept classifiers from texts, or None.
+        shape: Network sizes for these features.
+        encoders: Role -> encoder.
+        handles: Role -> model handle, for the encoders that an observer needs.
         vectors: (n, e) embeddings of the tiles and (s, e) of the overviews by the text model; None
-            where no gain asks for them.
+            if the gain does not need them.
     """
 
     pairs: Pairs
@@ -263,11 +264,11 @@ class TrainingData:
 
     @property
     def head(self) -> Head | None:
-        """What tells the concepts for the gain: texts where there are some, else labels."""
+        """The concept classifiers of the gain: from texts if available, else from labels."""
         return self.texts or self.labels
 
     def describe(self) -> dict[str, Any]:
-        """Return how many scenes and tiles there are, and which concepts, JSON-ready."""
+        """Return the number of scenes and tiles, and the concepts, JSON-ready."""
         return {
             "scenes": {s: int((self.split == s).sum()) for s in ("train", "val", "test")},
             "tiles": len(self.pairs),
@@ -279,11 +280,11 @@ class TrainingData:
         return np.flatnonzero(self.split == split)
 
     def tiles(self, scenes: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the rows of the tiles of some scenes, in the order of the pool."""
+        """Return the rows of the tiles of scenes, in the order of the pool."""
         return np.flatnonzero(np.isin(self.pairs.place[:, 0], scenes))
 
     def places(self, scenes: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return (n, 3) number among some scenes, row and column of each of their tiles."""
+        """Return the (n, 3) grid index of tiles of scenes: position in `scenes`, row, column."""
         place = self.pairs.place[self.tiles(scenes)].copy()
         place[:, 0] = np.searchsorted(scenes, place[:, 0])
         return place
@@ -291,50 +292,53 @@ class TrainingData:
     def weights(self) -> NDArray[np.float64]:
         """Return (K,) weights of the concepts in the gain.
 
-        0 where the overviews are fine enough, and for novel concepts: those are held out.
+        The weight is 0 for concepts that are visible in the overviews (`min_gsd`), and for novel
+        concepts, which are held out.
         """
         gsd = self.pairs.gsd
-        enough = [
+        visible = [
             gsd is not None and c.min_gsd is not None and gsd[0] <= c.min_gsd for c in self.concepts
         ]
         return np.array(
             [
-                0.0 if fine or c.novel else c.weight
-                for fine, c in zip(enough, self.concepts, strict=True)
+                0.0 if in_lr or c.novel else c.weight
+                for in_lr, c in zip(visible, self.concepts, strict=True)
             ]
         )
 
     def concept_probe(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return weights and biases of the classifiers that the sampler hears: none is novel.
+        """Return weights and biases of the linear concept probe of the sampler; no novel concepts.
 
         Raises:
             DataError: There are no labels.
         """
         if self.labels is None:
-            raise DataError("classifiers without labels", "Concepts are learnt from labels.")
+            raise DataError(
+                "a concept probe without labels", "The concept probe is trained on labels."
+            )
         base = [i for i, concept in enumerate(self.concepts) if not concept.novel]
         return self.labels.weight[base], self.labels.bias[base]
 
     def evidence(
         self, scenes: NDArray[np.integer], fill: torch.Tensor, *, reference: str = "tile"
     ) -> Evidence:
-        """Return what targets of some scenes are made of.
+        """Return the inputs of supervision targets of scenes.
 
         Args:
             scenes: (m,) numbers of scenes.
-            fill: (m, R * k, C * k, d) what a fill makes of them.
-            reference: Of the gain: "tile" or "scene", what the fill makes of them, or "overview".
+            fill: (m, R * k, C * k, d) LR fill of the scenes.
+            reference: Reference of the gain: "tile" or "scene" (the LR fill), or "overview".
         """
         rows = self.tiles(scenes)
         place = self.places(scenes)
         side = self.shape.hr_side
         filled = dense.to_tiles(fill.float().numpy(), side)
         tiles = dense.from_grids(filled, place)
-        known = tiles.mean(axis=1)
+        means = tiles.mean(axis=1)
         if reference == "scene":
-            sums = np.zeros((len(scenes), known.shape[1]))
-            np.add.at(sums, place[:, 0], known)
-            known = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
+            sums = np.zeros((len(scenes), means.shape[1]))
+            np.add.at(sums, place[:, 0], means)
+            means = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
         vectors = None
         if reference == "overview" and self.vectors is not None:
             high, low = self.vectors
@@ -342,10 +346,10 @@ class TrainingData:
         at = torch.from_numpy(np.asarray(scenes, np.int64))
         hr = dense.from_grids(dense.to_tiles(self.data.hr[at].float().numpy(), side), place)
         labels = None if self.known is None else self.known[rows]
-        return Evidence(self.saliency[rows], hr, tiles, known, place[:, 0], labels, vectors)
+        return Evidence(self.saliency[rows], hr, tiles, means, place[:, 0], labels, vectors)
 
     def means(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return (m, d) mean HR tokens of some tiles."""
+        """Return (m, d) mean HR tokens of tiles."""
         place = self.pairs.place[rows]
         hr = self.data.hr.numpy()
         side = self.shape.hr_side
@@ -360,82 +364,84 @@ def build_dataset(
     job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None, *,
     start: Observer | None = None,
 ) -> TrainingData:  # fmt: skip
-    """Encode, split, reduce, and fit the concepts.
+    """Extract features, split the scenes, project the features, and fit the concept classifiers.
 
     Args:
-        job: Which encoders and concepts.
-        pairs: The pairs; features are kept in their folder.
-        progress: Called with ticks.
-        start: An observer whose weights are trained on, with the reductions that they belong to.
+        job: Job with encoders and concepts.
+        pairs: The pairs; features are cached in their folder.
+        progress: Progress callback.
+        start: Observer to initialise the weights from; its projections are used.
 
     Raises:
-        DataError: There is no HR, or too few scenes.
-        ParameterError: `start` is of other sizes, form or encoders.
-        MissingCapabilityError: A model cannot do what it is named for.
+        DataError: There is no HR, or there are too few scenes.
+        ParameterError: `start` has other sizes, another architecture or other encoders.
+        MissingCapabilityError: A model does not have the capabilities of its role.
         StorageError: The folder of the pairs cannot be written.
     """
     if not pairs.has_hr:
         raise DataError(
-            "pairs without high resolution", "A training needs both.", "Prepare them from HR."
+            "pairs without high resolution",
+            "Training needs overviews and high resolution.",
+            "Prepare the pairs from high resolution.",
         )
     split = split_scenes(pairs.groups, val=job.val, test=job.test, seed=job.seed)
     concepts, known = _concepts(job, pairs)
     with Run.create(job.pairs) as store:
-        read = FeatureExtractor(job, pairs, store, progress)
-        named = SIZES[job.size]
-        lr = read.overviews(named.lr_side)
-        seen = read.tiles(named.hr_side)
-        aims = read.target(named.hr_side)
-        saliency = read.saliency(seen, named.hr_side)
-        whole = read.overview_vectors() if job.reference == "overview" else None
-        vectors, text = read.vectors(seen)
-    wanted = (seen if aims is None else aims).tokens
-    shape = shape_of(job.size, lr.shape[-1], wanted.shape[-1])
+        extractor = FeatureExtractor(job, pairs, store, progress)
+        size = SIZES[job.size]
+        lr = extractor.overviews(size.lr_side)
+        tiles = extractor.tiles(size.hr_side)
+        target = extractor.target(size.hr_side)
+        saliency = extractor.saliency(tiles, size.hr_side)
+        overview_vectors = extractor.overview_vectors() if job.reference == "overview" else None
+        vectors, text = extractor.vectors(tiles)
+    target_tokens = (tiles if target is None else target).tokens
+    shape = shape_of(job.size, lr.shape[-1], target_tokens.shape[-1])
     if start is not None:
-        check_warm_start(start, job, shape, read.encoders)
+        check_warm_start(start, job, shape, extractor.encoders)
     place, full = pairs.place, (len(pairs.overviews), *pairs.shape)
     train = np.flatnonzero(split == "train")
     rows = np.flatnonzero(np.isin(place[:, 0], train))
 
     def on_grids(tokens: NDArray[np.floating]) -> torch.Tensor:
-        found = dense.to_grids(tokens.astype(np.float16), place, full)
-        return torch.from_numpy(dense.to_tokens(found, shape.hr_side))
+        grids = dense.to_grids(tokens.astype(np.float16), place, full)
+        return torch.from_numpy(dense.to_tokens(grids, shape.hr_side))
 
-    aimed = None
+    projected_target = None
     if start is not None:
-        lr_reduction, hr_reduction = start.lr, start.hr
+        lr_projection, hr_projection = start.lr, start.hr
     else:
-        lr_reduction = Projection.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
-        hr_reduction = Projection.fit(_flat(wanted[rows]), shape.hr_dim, seed=job.seed)
-    if aims is not None:
-        aimed = hr_reduction(aims.tokens)
-        hr_reduction = Projection.toward(
-            _flat(seen.tokens[rows]), _flat(aimed[rows]), seed=job.seed
+        lr_projection = Projection.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
+        hr_projection = Projection.fit(_flat(target_tokens[rows]), shape.hr_dim, seed=job.seed)
+    if target is not None:
+        projected_target = hr_projection(target.tokens)
+        hr_projection = Projection.toward(
+            _flat(tiles.tokens[rows]), _flat(projected_target[rows]), seed=job.seed
         )
-    hr = on_grids(hr_reduction(seen.tokens))
+    hr = on_grids(hr_projection(tiles.tokens))
     data = Data(
-        torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr,
-        hr if aimed is None else on_grids(aimed), dense.valid(place, full),
+        torch.from_numpy(lr_projection(lr).astype(np.float16)), hr,
+        hr if projected_target is None else on_grids(projected_target), dense.valid(place, full),
     )  # fmt: skip
-    found = TrainingData(
-        pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_reduction,
-        hr_reduction, None, None, shape, read.encoders, read.handles,
+    dataset = TrainingData(
+        pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_projection,
+        hr_projection, None, None, shape, extractor.encoders, extractor.handles,
     )  # fmt: skip
-    means = found.means(rows)
+    means = dataset.means(rows)
     names = tuple(concept.name for concept in concepts)
     labels = texts = None
     if known is not None and known[rows].any():
-        x, shown, weight = _both(found, train, rows, known, job.seed)
-        labels = fit_labels(x, shown, names, weight)
+        x, y, weight = _classifier_samples(dataset, train, rows, known, job.seed)
+        labels = fit_labels(x, y, names, weight)
     if text is not None and vectors is not None:
-        way = ToText.fit(means, np.asarray(vectors[rows], np.float32))
+        text_projection = ToText.fit(means, np.asarray(vectors[rows], np.float32))
         if concepts:
-            called = {concept.name: concept.texts for concept in concepts}
-            head = text_head(text, called, templates=templates_from(job.templates))
-            texts = TextConcepts(head, way)
+            prompts = {concept.name: concept.texts for concept in concepts}
+            head = text_head(text, prompts, templates=templates_from(job.templates))
+            texts = TextConcepts(head, text_projection)
     shape = _sampler_sizes(shape, job, () if labels is None else concepts)
-    own = None if whole is None or vectors is None else (vectors, whole)
-    return replace(found, labels=labels, texts=texts, shape=shape, vectors=own)
+    both = None if overview_vectors is None or vectors is None else (vectors, overview_vectors)
+    return replace(dataset, labels=labels, texts=texts, shape=shape, vectors=both)
 
 
 def _sampler_sizes(shape: Shape, job: TrainJob, concepts: Sequence[Concept]) -> Shape:
@@ -448,36 +454,37 @@ def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:
     return tokens.reshape(-1, tokens.shape[-1])
 
 
-def _both(
-    material: TrainingData, train: NDArray[np.integer], rows: NDArray[np.integer],
+def _classifier_samples(
+    dataset: TrainingData, train: NDArray[np.integer], rows: NDArray[np.integer],
     known: NDArray[np.bool_], seed: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:  # fmt: skip
-    """Return what concepts are learnt from: training tiles as HR shows them, and as LR tells them.
+    """Return training samples of the concept classifiers: HR tokens and cross-fitted LR fill.
 
-    A classifier of HR tokens alone is too sure of them: where observed and completed tiles stand in
-    one ranking, their scores have to mean the same. What LR tells counts less, for it is less true.
+    A classifier of HR tokens alone is overconfident on them. Observed and completed tiles are
+    ranked together, so their probabilities must be comparable. The LR fill is less accurate, so its
+    sample weight is lower.
 
     Returns:
-        (2 n, d) mean tokens, (2 n, K) what they show, (2 n,) weights.
+        (2 n, d) mean tokens, (2 n, K) labels, (2 n,) sample weights.
     """
-    groups = [material.pairs.groups[i] for i in train]
-    filled = crossfitted(material.shape, material.data.take(train), groups, _STRENGTH, seed)
-    fill = material.evidence(train, filled).fill.mean(axis=1)
-    weight = np.repeat([1.0, _TOLD], len(rows))
-    return np.concatenate([material.means(rows), fill]), np.concatenate([known[rows]] * 2), weight
+    groups = [dataset.pairs.groups[i] for i in train]
+    filled = crossfitted(dataset.shape, dataset.data.take(train), groups, _STRENGTH, seed)
+    fill = dataset.evidence(train, filled).fill.mean(axis=1)
+    weight = np.repeat([1.0, _FILL_WEIGHT], len(rows))
+    return np.concatenate([dataset.means(rows), fill]), np.concatenate([known[rows]] * 2), weight
 
 
 def _concepts(job: TrainJob, pairs: Pairs) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:
-    """Return the concepts that count, and which tile shows which."""
+    """Return the concepts of a training, and the (n, K) bool labels of tiles, or None."""
     stated = job.stated_concepts()
     if not stated:
         return pairs.concepts, None if pairs.shares is None else pairs.present()
     shares = np.full((len(pairs), len(stated)), np.nan, np.float32)
-    own = {concept.name: i for i, concept in enumerate(pairs.concepts)}
+    columns = {concept.name: i for i, concept in enumerate(pairs.concepts)}
     classes = set(pairs.pool.legend.names) if pairs.pool.legend is not None else set()
     for k, concept in enumerate(stated):
-        if pairs.shares is not None and concept.name in own:
-            shares[:, k] = pairs.shares[:, own[concept.name]]
+        if pairs.shares is not None and concept.name in columns:
+            shares[:, k] = pairs.shares[:, columns[concept.name]]
         elif pairs.pool.counts is not None and set(concept.classes) <= classes:
             shares[:, k] = concept_shares(pairs.pool, [concept])[:, 0]
     return stated, None if np.isnan(shares).all() else present(shares, stated)

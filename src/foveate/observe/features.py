@@ -1,11 +1,11 @@
 """Features of pairs by frozen encoders: tokens of overviews and of HR tiles.
 
-Both are adapters around a model, so that `embed` runs them with its shards: an archive is encoded
-once, resumes after a stop, and is read from disk. A tile keeps few tokens (2 x 2 are 12 kB in half
-precision at a width of 1,536) with its structural saliency, which needs all of them.
+Both are adapters of a model for `embed` and its shards: an archive is encoded once, encoding
+resumes, and features are read from disk. Few tokens per tile are stored (2 x 2 are 12 kB in half
+precision at a width of 1,536), with the structural saliency, which is computed from all tokens.
 
-The networks get projections of them (`foveate.observe.projection`). Structural saliency has no
-formula in the paper: here it is how much neighbouring tokens differ.
+The networks receive projected tokens (`foveate.observe.projection`). The paper has no formula for
+structural saliency; here it is the mean difference of neighbouring tokens.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-_BLOCK = 8192  # tiles whose saliency is computed at once
-_LONGEST = 1024  # pixels of an input's side: beyond, an overview is shown smaller
-_CONTEXT = 1  # cells around one that a model without tokens is shown
-_PARTS = 2  # a tile is cut into so many parts a side for a model without tokens
+_BLOCK = 8192  # tiles per block of the saliency computation
+_LONGEST = 1024  # maximum input side in pixels; larger overviews are resized
+_CONTEXT = 1  # margin in cells of the context crop, for models without tokens
+_PARTS = 2  # crops along a side of a tile, for models without tokens
 _OVERVIEWS_AT_ONCE = 4
 _BLOCKS_AT_ONCE = 16
-_VALUES_AT_ONCE = 2**24  # of tokens of overviews: 64 MB, several times over
+_VALUES_AT_ONCE = 2**24  # token values per batch of overviews: 64 MB, times a few copies
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A frozen model that an observer reads imagery with.
+    """A frozen encoder of an observer.
 
     Attributes:
-        name: For `load_model`.
-        weights: Its weights, relative to the observer's folder, or empty.
-        spec: Its spec when the observer was trained.
-        dtype: dtype of the imagery that it read.
+        name: Name for `load_model`.
+        weights: Weights file, relative to the folder of the observer, or empty.
+        spec: Specification of the encoder in training.
+        dtype: dtype of the imagery in training.
     """
 
     name: str
@@ -63,17 +63,17 @@ class Encoder:
 
 
 class OverviewTokens:
-    """The tokens of an overview, a fixed number for each tile of its grid.
+    """Encoder adapter for overviews: a fixed number of tokens for each tile of the grid.
 
-    A model that gives tokens sees the whole overview, at a size that makes one token of each cell
-    where it takes any size. Another one is shown each cell twice, alone and with its neighbours.
-    An overview of more tiles than `most` is shown block by block.
+    A model with tokens encodes the whole overview, resized to one token per cell if the model
+    accepts any size. A model without tokens encodes each cell twice, alone and with its
+    neighbours. An overview of more tiles than `most` is encoded in blocks.
 
     Args:
         model: The LR encoder.
         tiles: ``(R, C)`` of the scene.
         side: LR tokens along the side of a tile.
-        most: Tiles down and across that the model is shown at once; all when None.
+        most: Maximum rows and columns of tiles per model input; None: no limit.
     """
 
     def __init__(
@@ -109,55 +109,55 @@ class OverviewTokens:
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return (b, R * r * C * r * width) float32 tokens of (b, c, h, w) overviews."""
         if self._block is not None:
-            found = np.stack([self._blocks(image, self._block) for image in batch])
+            tokens = np.stack([self._blocks(image, self._block) for image in batch])
         elif self._tokens:
-            found = resample_tokens(self._model.tokens(batch), self._grid)
+            tokens = resample_tokens(self._model.tokens(batch), self._grid)
         else:
-            found = np.stack([self._cells(image) for image in batch])
-        return np.ascontiguousarray(found.reshape(len(batch), -1), np.float32)
+            tokens = np.stack([self._cells(image) for image in batch])
+        return np.ascontiguousarray(tokens.reshape(len(batch), -1), np.float32)
 
     def _blocks(self, image: NDArray[Any], block: OverviewTokens) -> NDArray[np.float32]:
-        """Return (R * r, C * r, width), block by block; the last ones overlap those before."""
-        found = np.empty((*self._grid, self.width), np.float32)
-        waiting: dict[tuple[int, ...], list[tuple[NDArray[Any], tuple[slice, slice]]]] = {}
-        down, across = (
+        """Return (R * r, C * r, width) tokens, encoded in blocks; the last blocks may overlap."""
+        result = np.empty((*self._grid, self.width), np.float32)
+        by_shape: dict[tuple[int, ...], list[tuple[NDArray[Any], tuple[slice, slice]]]] = {}
+        row_spans, col_spans = (
             _spans(n, b, self._side, s)
             for n, b, s in zip(self._grid, block._grid, image.shape[1:], strict=True)
         )
-        for rows, tall in down:
-            for cols, wide in across:
-                part = image[:, tall, wide]
-                waiting.setdefault(part.shape, []).append((part, (rows, cols)))
-        for parts in waiting.values():
+        for rows, y in row_spans:
+            for cols, x in col_spans:
+                part = image[:, y, x]
+                by_shape.setdefault(part.shape, []).append((part, (rows, cols)))
+        for parts in by_shape.values():
             for start in range(0, len(parts), _BLOCKS_AT_ONCE):
-                some = parts[start : start + _BLOCKS_AT_ONCE]
-                tokens = block.unpack(block.embed(np.stack([part for part, _ in some])))
-                for (_, place), values in zip(some, tokens, strict=True):
-                    found[place] = values
-        return found
+                batch = parts[start : start + _BLOCKS_AT_ONCE]
+                tokens = block.unpack(block.embed(np.stack([part for part, _ in batch])))
+                for (_, index), values in zip(batch, tokens, strict=True):
+                    result[index] = values
+        return result
 
     def _cells(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (cells, width): each cell alone, and with those around it."""
+        """Return (cells, width) embeddings of each cell, alone and with its neighbours."""
         edges = [np.arange(n + 1) * s / n for n, s in zip(self._grid, image.shape[1:], strict=True)]
-        found = []
+        cells = []
         for i in range(self._grid[0]):
             for j in range(self._grid[1]):
                 views = [_cut(image, edges, (i, j), margin) for margin in (0, _CONTEXT)]
-                found.append(np.concatenate([self._model.embed(v[None])[0] for v in views]))
-        return np.array(found)
+                cells.append(np.concatenate([self._model.embed(v[None])[0] for v in views]))
+        return np.array(cells)
 
     def unpack(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (s, R * r, C * r, width) of what `embed` has given."""
+        """Reshape the output of `embed` to (s, R * r, C * r, width)."""
         return x.reshape(len(x), *self._grid, self.width)
 
 
 class TileTokens:
-    """The tokens of an HR tile, averaged to few, with saliency and the tile's own vector.
+    """Encoder adapter for HR tiles: averaged tokens, optionally the embedding, and saliency.
 
     Args:
-        model: The HR encoder. A tile is cut into four for one that gives no tokens.
-        side: HR tokens kept along the side of a tile.
-        vector: Whether to keep the model's embedding of the whole tile, too.
+        model: The HR encoder. For a model without tokens, a tile is cut into four crops.
+        side: HR tokens stored along the side of a tile.
+        vector: Whether to store the embedding of the whole tile, too.
     """
 
     def __init__(self, model: Embeds, side: int, *, vector: bool = False) -> None:
@@ -172,16 +172,16 @@ class TileTokens:
         )  # fmt: skip
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (b, dim) float32 of (b, c, h, w) tiles: tokens, vector, saliency."""
-        tokens = self._model.tokens(batch) if self._tokens else self._parts(batch)
+        """Return (b, dim) float32 of (b, c, h, w) tiles: tokens, embedding, saliency."""
+        tokens = self._model.tokens(batch) if self._tokens else self._crops(batch)
         saliency = structural_saliency(tokens)
         parts = [resample_tokens(tokens, (self._side, self._side)).reshape(len(batch), -1)]
         if self._vector:
             parts.append(self._model.embed(batch))
         return np.concatenate([*parts, saliency[:, None]], axis=1).astype(np.float32)
 
-    def _parts(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (b, 2, 2, d): the quarters of tiles."""
+    def _crops(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (b, 2, 2, d) embeddings of the quarters of tiles."""
         edges = [np.arange(_PARTS + 1) * s / _PARTS for s in batch.shape[2:]]
         rows = [
             [self._model.embed(_cut(batch, edges, (i, j), 0)) for j in range(_PARTS)]
@@ -192,53 +192,53 @@ class TileTokens:
     def unpack(
         self, x: NDArray[np.floating]
     ) -> tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating]]:
-        """Return tokens (n, k * k, width), vectors (n, e) or None, and saliency (n,)."""
+        """Split the output of `embed`: tokens (n, k * k, width), vectors (n, e), saliency (n,)."""
         end = self._side**2 * self.width
         tokens = x[:, :end].reshape(len(x), self._side**2, self.width)
         return tokens, x[:, end:-1] if self._vector else None, x[:, -1]
 
 
 def resample_tokens(tokens: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring tokens to another grid over the same ground.
+    """Resample tokens to another grid of the same extent.
 
-    By area along an axis that gets fewer of them, bilinear along one that gets more.
+    Area-weighted along an axis that is downsampled, bilinear along an axis that is upsampled.
 
     Args:
         tokens: (b, gh, gw, d).
-        shape: Tokens down and across.
+        shape: Rows and columns of the new grid.
 
     Returns:
         (b, *shape, d) float32.
     """
-    found = np.asarray(tokens, np.float32)
+    result = np.asarray(tokens, np.float32)
     for axis, new in ((1, shape[0]), (2, shape[1])):
-        old = found.shape[axis]
+        old = result.shape[axis]
         if old == new:
             continue
         index, weight = taps(np.arange(new + 1) * old / new, old / new, (0, old))
-        part = np.take(found, index, axis=axis)  # the taps come before the places
+        part = np.take(result, index, axis=axis)  # the axis becomes two: taps, new positions
         shaped = weight.astype(np.float32).reshape(
-            *(1,) * axis, *weight.shape, *(1,) * (found.ndim - axis - 1)
+            *(1,) * axis, *weight.shape, *(1,) * (result.ndim - axis - 1)
         )
-        found = (part * shaped).sum(axis=axis)
-    return found
+        result = (part * shaped).sum(axis=axis)
+    return result
 
 
 def _spans(tokens: int, block: int, side: int, pixels: int) -> list[tuple[slice, slice]]:
-    """Return tokens and pixels of the blocks along an axis; the last one is moved back inside."""
+    """Return token and pixel slices of the blocks along an axis; the last block is shifted back."""
     starts = [*range(0, tokens - block, block), tokens - block]
     edges = np.rint(np.arange(tokens // side + 1) * pixels * side / tokens).astype(int)
-    found = []
+    spans = []
     for start in starts:
         low, high = int(edges[start // side]), int(edges[(start + block) // side])
-        found.append((slice(start, start + block), slice(low, max(low + 1, high))))
-    return found
+        spans.append((slice(start, start + block), slice(low, max(low + 1, high))))
+    return spans
 
 
 def _cut(
     image: NDArray[Any], edges: list[NDArray[np.float64]], cell: tuple[int, int], margin: int
 ) -> NDArray[Any]:
-    """Return the pixels of a cell of (..., h, w), with so many cells around it as there are."""
+    """Return the pixels of a cell of (..., h, w), with a margin in cells, clipped at the edges."""
     spans = []
     for edge, at in zip(edges, cell, strict=True):
         low, high = max(0, at - margin), min(len(edge) - 1, at + 1 + margin)
@@ -249,13 +249,13 @@ def _cut(
 
 @dataclass(frozen=True)
 class TileFeatures:
-    """What an encoder made of the HR tiles, as stored.
+    """Stored features of HR tiles.
 
     Attributes:
         tokens: (n, k * k, width) float16, row-major.
         vectors: (n, e) float16 embeddings of whole tiles, or None.
         saliency: (n,) float16 structural saliency.
-        spec: The encoder and what was kept.
+        spec: Specification of the encoder adapter.
     """
 
     tokens: NDArray[np.floating]
@@ -274,28 +274,28 @@ def encode_overviews(
         pairs: The pairs.
         model: The LR encoder, bound to the overviews.
         side: LR tokens along the side of a tile.
-        run: Keeps the tokens.
-        progress: Called with ticks.
+        run: Run that caches the tokens, or None.
+        progress: Progress callback.
 
     Returns:
-        (s, R * r, C * r, width) float16, of the largest grid; a scene of fewer tiles is continued
-        by its own mirror image, so that its edge tiles have neighbours of their kind.
+        (s, R * r, C * r, width) float16, of the largest grid; smaller scenes are padded by
+        reflection, so that their edge tiles have similar neighbours.
     """
     grids, whole = set(pairs.grids), np.empty(0, np.float16)
     for grid in sorted(grids):
-        numbers = [number for number, own in enumerate(pairs.grids) if own == grid]
+        numbers = [number for number, shape in enumerate(pairs.grids) if shape == grid]
         scenes = [pairs.overviews[number] for number in numbers]
         pool = _whole(scenes)
-        found = encode_windows(pool, model, grid, side, run=run, progress=progress)
+        tokens = encode_windows(pool, model, grid, side, run=run, progress=progress)
         order = rows_by_scene(pool, scenes)
-        found = found if np.array_equal(order, np.arange(len(order))) else found[order]
+        tokens = tokens if np.array_equal(order, np.arange(len(order))) else tokens[order]
         if len(grids) == 1:
-            return found
-        more = [(0, (n - own) * side) for n, own in zip(pairs.shape, grid, strict=True)]
-        filled = np.pad(found, [(0, 0), *more, (0, 0)], mode="symmetric")
+            return tokens
+        margin = [(0, (full - n) * side) for full, n in zip(pairs.shape, grid, strict=True)]
+        padded = np.pad(tokens, [(0, 0), *margin, (0, 0)], mode="symmetric")
         if not whole.size:
-            whole = np.empty((len(pairs.overviews), *filled.shape[1:]), found.dtype)
-        whole[numbers] = filled
+            whole = np.empty((len(pairs.overviews), *padded.shape[1:]), tokens.dtype)
+        whole[numbers] = padded
     return whole
 
 
@@ -304,24 +304,24 @@ def encode_windows(
     most: tuple[int, int] | None = None, run: Run | None = None,
     progress: ProgressFn | None = None,
 ) -> NDArray[np.floating]:  # fmt: skip
-    """Encode windows of overviews, all of one grid.
+    """Encode windows of overviews, all of one grid shape.
 
     Args:
-        pool: The windows: whole overviews, or parts of large ones.
-        model: The LR encoder, bound to them.
-        tiles: ``(R, C)`` of each.
+        pool: The windows: whole overviews, or parts of large overviews.
+        model: The LR encoder, bound to the windows.
+        tiles: ``(R, C)`` of each window.
         side: LR tokens along the side of a tile.
-        most: Tiles down and across that the model is shown at once; all when None.
-        run: Keeps the tokens.
-        progress: Called with ticks.
+        most: Maximum rows and columns of tiles per model input; None: no limit.
+        run: Run that caches the tokens, or None.
+        progress: Progress callback.
 
     Returns:
         (n, R * r, C * r, width) float16 in the order of the pool, possibly a memory map.
     """
     adapter = OverviewTokens(need(model, "embed", "observe"), tiles, side, most)
     at_once = max(1, min(_OVERVIEWS_AT_ONCE, _VALUES_AT_ONCE // adapter.spec.dim))
-    found = embed(pool, adapter, run=run, batch_size=at_once, progress=progress)
-    return adapter.unpack(found.x)
+    embeddings = embed(pool, adapter, run=run, batch_size=at_once, progress=progress)
+    return adapter.unpack(embeddings.x)
 
 
 def encode_tiles(
@@ -333,19 +333,19 @@ def encode_tiles(
     Args:
         pairs: The pairs.
         model: The HR encoder, bound to the tiles.
-        side: HR tokens kept along the side of a tile.
-        vector: Whether to keep the embedding of each whole tile.
-        run: Keeps what is encoded.
-        batch_size: Tiles per call of the model.
-        progress: Called with ticks.
+        side: HR tokens stored along the side of a tile.
+        vector: Whether to store the embedding of each whole tile.
+        run: Run that caches the features, or None.
+        batch_size: Tiles per batch of the model.
+        progress: Progress callback.
     """
     adapter = TileTokens(need(model, "embed", "observe"), side, vector=vector)
-    found = embed(pairs.pool, adapter, run=run, batch_size=batch_size, progress=progress)
-    return TileFeatures(*adapter.unpack(found.x), spec=adapter.spec)
+    embeddings = embed(pairs.pool, adapter, run=run, batch_size=batch_size, progress=progress)
+    return TileFeatures(*adapter.unpack(embeddings.x), spec=adapter.spec)
 
 
 def overview_pool(pairs: Pairs) -> Pool:
-    """Return the overviews as a pool, each of them one tile."""
+    """Return the overviews as a pool of one tile per scene."""
     return _whole(pairs.overviews)
 
 
@@ -354,28 +354,28 @@ def _whole(scenes: Sequence[Scene]) -> Pool:
 
 
 def rows_by_scene(pool: Pool, scenes: Sequence[Scene]) -> NDArray[np.int64]:
-    """Return the rows of the pool in the order of some scenes."""
+    """Return the rows of a pool of one tile per scene, in the order of `scenes`."""
     assert pool.tiles is not None  # noqa: S101  (cut from overviews)
-    place = {name: i for i, name in enumerate(pool.tiles.scene.tolist())}
-    return np.array([place[scene.scene_id] for scene in scenes])
+    row = {name: i for i, name in enumerate(pool.tiles.scene.tolist())}
+    return np.array([row[scene.scene_id] for scene in scenes])
 
 
 def structural_saliency(tokens: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Mean of 1 - cosine over the pairs of tokens that are neighbours (s_vis).
+    """Compute the mean of 1 - cosine similarity over neighbouring tokens (s_vis).
 
     Args:
         tokens: (n, gh, gw, D) float, the tokens of n HR tiles, gh * gw >= 2.
 
     Returns:
-        (n,) in [0, 2]; 0 for a tile that is the same everywhere. A token of length 0 has no
-        direction: its pairs count as equal.
+        (n,) in [0, 2]; 0 for a homogeneous tile. Pairs with a token of norm 0 count as equal.
 
     Raises:
-        DataError: Another shape, one token a tile, or numbers that are not finite.
+        DataError: The shape is different, there is one token per tile, or values are not finite.
     """
     if tokens.ndim != 4 or tokens.shape[1] * tokens.shape[2] < 2:
         raise DataError(
-            f"tokens of shape {tokens.shape}", "Expected (tiles, down, across, D), two a tile."
+            f"tokens of shape {tokens.shape}",
+            "Expected (tiles, rows, columns, D) with at least two tokens per tile.",
         )
     result = np.zeros(len(tokens))
     for start in range(0, len(tokens), _BLOCK):
@@ -383,10 +383,10 @@ def structural_saliency(tokens: NDArray[np.floating]) -> NDArray[np.float64]:
         known(t, "tokens")
         length = np.sqrt((t * t).sum(axis=-1, keepdims=True))
         unit = t / np.where(length > 0, length, 1)
-        there = length[..., 0] > 0
-        down = (1 - (unit[:, 1:] * unit[:, :-1]).sum(-1)) * (there[:, 1:] & there[:, :-1])
+        nonzero = length[..., 0] > 0
+        down = (1 - (unit[:, 1:] * unit[:, :-1]).sum(-1)) * (nonzero[:, 1:] & nonzero[:, :-1])
         right = 1 - (unit[:, :, 1:] * unit[:, :, :-1]).sum(-1)
-        right *= there[:, :, 1:] & there[:, :, :-1]
+        right *= nonzero[:, :, 1:] & nonzero[:, :, :-1]
         pairs = np.concatenate([down.reshape(len(t), -1), right.reshape(len(t), -1)], axis=1)
         result[start : start + _BLOCK] = pairs.mean(axis=1).clip(0, 2)
     return result

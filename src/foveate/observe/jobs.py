@@ -1,6 +1,6 @@
-"""The jobs of `observe`: every field is an option of the command line, with its help.
+"""Jobs of `observe`: each field is an option of the command line, its docstring the help.
 
-Nothing here imports torch, scipy or rasterio before a job is checked, and paths are checked first.
+This module imports torch, scipy and rasterio only after a job is checked. Paths are checked first.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ logger = logging.getLogger("foveate")
 
 
 class PrepareJob(ImageryJob):
-    """Which scenes become pairs, and where their overviews and labels come from."""
+    """Options of `observe prepare`: scenes, overviews and labels."""
 
-    absent = frozenset({"bands"})  # overviews have all of them; a training chooses
+    absent = frozenset({"bands"})  # overviews keep all bands; `observe train` selects bands
     images: Annotated[list[AbsolutePath], Option("Input", argument=True)] = Field(min_length=1)
     """Folders, files or globs of high-resolution images."""
     masks: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
@@ -67,47 +67,48 @@ class PrepareJob(ImageryJob):
         tuple[int, int] | None, BeforeValidator(grid_shape),
         Option("Input", metavar="ROWSxCOLS", default="10x10"),
     ] = None  # fmt: skip
-    """Tiles of each scene: rows x columns."""
+    """Number of tiles of each scene: rows x columns."""
     tile_size: Annotated[
         float | None, BeforeValidator(metres), Option("Input", metavar="METRES")
     ] = Field(None, gt=0)  # fmt: skip
-    """Side of a tile on the ground, 60m, instead: for scenes of any size and resolution."""
+    """Side of a tile on the ground (60m), instead of --tiles; for scenes of different size or
+    resolution."""
     ratio: Annotated[float | None, Option("Method", default="10")] = None
-    """Side of a pixel of the simulated overviews, in pixels of the scene."""
+    """Pixel side of simulated overviews, in pixels of the scene."""
     mtf: Annotated[float | None, Option("Method")] = 0.25
-    """Modulation of the simulated overviews at their Nyquist frequency, 0 to 1."""
+    """MTF of simulated overviews at their Nyquist frequency, 0 to 1."""
     snr: Annotated[
         float | None, BeforeValidator(signal_to_noise), Option("Method")
     ] = Field(100.0, gt=0)  # fmt: skip
-    """Signal-to-noise ratio of the simulated overviews; 0: no noise."""
+    """Signal-to-noise ratio of simulated overviews; 0: no noise."""
     lr: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
-    """Real overviews, paired by name, instead of simulated ones; repeatable."""
+    """Real overviews, paired by name, instead of simulated overviews; repeatable."""
     concepts: Annotated[
         Concepts, Option("Input", default="classes of the masks, kinds of the objects")
     ] = Field([])
     """Concepts to label: forest,water,road; or a file (YAML, TOML, JSON) with their classes."""
     objects: Annotated[AbsolutePath | None, Option("Input")] = None
-    """GeoJSON of objects with a property "kind"."""
+    """GeoJSON file of objects with a property "kind"."""
     seed: int = Field(0, ge=0)
-    """Seed of the noise."""
+    """Seed of the simulated noise."""
 
     @property
     def scale(self) -> float:
-        """Side of a pixel of the simulated overviews, in pixels of the scene."""
+        """Pixel side of simulated overviews, in pixels of the scene."""
         return RATIO if self.ratio is None else self.ratio
 
     @property
     def cuts(self) -> tuple[int, int] | float:
-        """Rows and columns of each scene, or the side of a tile in metres."""
+        """Rows and columns of tiles of each scene, or the side of a tile in metres."""
         return self.tile_size if self.tile_size is not None else self.tiles or GRID
 
     @property
     def labelled(self) -> bool:
-        """Whether masks or objects tell which tile has which concept."""
+        """Whether the job has masks or objects to label tiles from."""
         return bool(self.masks or self.objects)
 
     def stated_concepts(self) -> tuple[Concept, ...]:
-        """Return the concepts of the job; none where those of masks and objects count."""
+        """Return the concepts of the job; empty: those of masks and objects are used."""
         return concepts_of(self.concepts) if self.concepts else ()
 
     def check(self) -> Any:
@@ -129,7 +130,7 @@ class PrepareJob(ImageryJob):
         return headers, real, objects, stated
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Measure the scenes, simulate overviews, label the tiles, and write the pairs."""
+        """Scan the scenes, simulate overviews, label the tiles, and write the pairs."""
         from foveate.observe import preparation
         from foveate.pool.step import measure
 
@@ -158,26 +159,26 @@ class PrepareJob(ImageryJob):
 
 
 class TrainJob(FormulaOptions):
-    """Everything that a trained observer depends on."""
+    """Options of `observe train`."""
 
     renamed = {  # noqa: RUF012
         "lr": "learning_rate", "text": "text_model", "form": "architecture",
         "norm": "norm_weight", "over": "aggregate",
     }  # fmt: skip
     pairs: Annotated[PathText, Option("Input", argument=True)]
-    """Folder of pairs that foveate observe prepare wrote."""
+    """Folder of pairs, the output of foveate observe prepare."""
     preset: Annotated[PresetName | None, Option("Method")] = None
-    """Preset of options: paper trains by the formulas as printed (needs texts; size full)."""
+    """Preset of options: paper uses the published equations (requires a text model; size full)."""
     model: ModelName = "builtin"
     """Encoder of high-resolution tiles; see foveate models."""
     weights: Weights = None
     """Local weights of the encoder."""
     lr_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
-    """Encoder of overviews; features: they are features already, an embedding product."""
+    """Encoder of overviews; features: overviews are feature maps, e.g. an embedding product."""
     lr_weights: Weights = None
     """Local weights of the encoder of overviews."""
     target_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
-    """Encoder whose tokens are completed; a linear map from those of the model is fitted."""
+    """Encoder whose tokens are predicted; a linear map from the tokens of --model is fitted."""
     target_weights: Weights = None
     """Local weights of the target encoder."""
     saliency_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
@@ -187,7 +188,7 @@ class TrainJob(FormulaOptions):
     text_model: Annotated[
         ModelName | None, Option("Model", default="--model, if it reads text")
     ] = None
-    """Model of images and text, for the semantic gain and for search."""
+    """Vision-language model for the semantic gain and for search."""
     text_weights: Weights = None
     """Local weights of the text model."""
     scale: Annotated[Scale, Option("Model", default="automatic")] = Field([])
@@ -197,7 +198,7 @@ class TrainJob(FormulaOptions):
     concepts: Annotated[Concepts, Option("Input", default="those of the pairs")] = Field([])
     """Concepts: forest,water,road; or a file (YAML, TOML, JSON) with weights."""
     templates: Annotated[str, Option("Model")] = "rs"
-    """Sentences around a name: rs, plain, none, a file, or one sentence with {}."""
+    """Prompt templates: rs, plain, none, a file, or one sentence with {}."""
     size: Annotated[Size, Option("Model")] = "tiny"
     """Size of the networks: nano, tiny, small or full."""
     architecture: Annotated[ArchitectureName, Option("Model")] = "kriged"
@@ -206,18 +207,18 @@ class TrainJob(FormulaOptions):
     """LR fill: linear (ridge), or conv for a small CNN on its residual."""
     supervision: Annotated[TargetName | Literal["auto"], Option("Method")] = "blend"
     """Target of the sampler: blend, semantic, surprise, structural, additive, product, task-delta;
-    auto: the one that captures most gain on the validation scenes."""
+    auto: the target that captures the most gain on the validation scenes."""
     align: Annotated[Literal["dense", "siglip", "siglip-alone"], Option("Method")] = "dense"
-    """Loss: dense (Eq. 8); siglip, which adds alignment with texts in stage II; or siglip-alone
+    """Loss: dense (Eq. 8); siglip (Eq. 8, and image-text alignment in stage II); or siglip-alone
     (Eq. 9 instead of Eq. 8)."""
     obr: Annotated[Share, Option("Method")] = Field(0.12, gt=0, lt=1)
-    """Observed share to train and evaluate for: 12% or 0.12."""
+    """Observed ratio (OBR) for training and evaluation: 12% or 0.12."""
     init: Annotated[PathText | None, Option("Training", metavar="FOLDER")] = None
-    """Trained observer whose weights to start from."""
+    """Trained observer to initialise the weights from."""
     val: Annotated[Share, Option("Training")] = Field(0.15, gt=0, lt=1)
-    """Share of the groups of scenes for validation."""
+    """Share of scene groups in the validation split."""
     test: Annotated[Share, Option("Training")] = Field(0.2, ge=0, lt=1)
-    """Share of the groups of scenes for testing; 0: none."""
+    """Share of scene groups in the test split; 0: no test split."""
     epochs: Annotated[int, Option("Training")] = Field(40, ge=1)
     """Maximum number of epochs of each stage."""
     train_batch: Annotated[int, Option("Training")] = Field(8, ge=1)
@@ -225,28 +226,28 @@ class TrainJob(FormulaOptions):
     learning_rate: Annotated[float, Option("Training")] = Field(1e-3, gt=0)
     """Maximum learning rate."""
     patience: Annotated[int, Option("Training")] = Field(8, ge=0)
-    """Epochs without improvement after which a stage stops; 0: never."""
+    """Early stopping: epochs without improvement before a stage stops; 0: disabled."""
     precision: Annotated[Literal["float32", "bfloat16"], Option("Training")] = "float32"
     """Precision of training: float32 or bfloat16."""
     batch_size: int = Field(32, ge=1)
-    """Tiles per call of the encoder."""
+    """Tiles per batch of the encoder."""
     device: str = "auto"
     """Device of encoders and training: auto, cpu, cuda, cuda:N or mps."""
     seed: int = Field(0, ge=0)
-    """Seed of everything random."""
+    """Random seed."""
     replace: Annotated[bool, Option("Output")] = False
-    """Replace an observer in the same folder that was trained with other options."""
+    """Overwrite an observer in the output folder that was trained with other options."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**train_options(given))
 
     def check_models(self) -> None:
-        """Refuse models with an unknown name or missing weights."""
+        """Raise an error for models with an unknown name or missing weights."""
         for role in get_args(Role):
             self.handle(role)
 
     def handle(self, role: Role) -> ModelHandle | None:
-        """Return the model of a role by name; None where none is stated."""
+        """Return the model of a role; None if the job has no such model."""
         name, weights = {
             "hr": (self.model, self.weights),
             "lr": (self.lr_model or self.model, self.lr_weights if self.lr_model else self.weights),
@@ -256,7 +257,7 @@ class TrainJob(FormulaOptions):
         }[role]
         if name is None:
             return None
-        if name.partition(":")[0] == FEATURES:  # no imagery: it has no bands to choose among
+        if name.partition(":")[0] == FEATURES:  # feature maps: `bands` and `scale` do not apply
             return load_model(name, weights=weights, device=self.device)
         return load_model(
             name, weights=weights, bands=self.bands, scale=tuple(self.scale) or None,
@@ -264,11 +265,11 @@ class TrainJob(FormulaOptions):
         )  # fmt: skip
 
     def stated_concepts(self) -> tuple[Concept, ...]:
-        """Return the concepts of the job; none where those of the pairs count."""
+        """Return the concepts of the job; empty: those of the pairs are used."""
         return concepts_of(self.concepts) if self.concepts else ()
 
     def check(self) -> Any:
-        """Return the device, the observer to start from, and the pairs."""
+        """Return the device, the initial observer or None, and the pairs."""
         check_folders(self.pairs, self.init)
         need_extra(EXTRAS["observe"], "training an observer")
         from foveate.models.runtime import resolve_device
@@ -282,7 +283,7 @@ class TrainJob(FormulaOptions):
         return device, start, open_pairs(self.pairs)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Encode, train all stages, evaluate on held-out scenes, and write the observer."""
+        """Extract features, train all stages, evaluate on test scenes, and write the observer."""
         from foveate.observe import training
         from foveate.observe.dataset import build_dataset
 
@@ -313,7 +314,7 @@ class TrainJob(FormulaOptions):
 
 
 class SelectJob(ImageryJob):
-    """Which tiles are chosen, and by what; one of budget, threshold and obr is given."""
+    """Options of `observe select`; exactly one of budget, threshold and obr is required."""
 
     absent = frozenset({"masks", "mask_suffix", "classes", "min_labelled"})
     renamed = {"model": "observer"}  # noqa: RUF012
@@ -328,32 +329,33 @@ class SelectJob(ImageryJob):
     budget: Annotated[str | None, Option("Method", default="")] = None
     """Budget, never exceeded: 12%, 500 (tiles), area=25%, area=2e6."""
     threshold: Annotated[float | None, Option("Method")] = Field(None, ge=0, le=1)
-    """Choose tiles with a calibrated score above this, 0 (all) to 1 (none)."""
+    """Select tiles with a calibrated score above this value, 0 (all) to 1 (no tile)."""
     obr: Annotated[Share | None, Option("Method")] = Field(None, gt=0, le=1)
-    """Share of the area to choose, 12% or 0.12: sets the threshold on the scores of this pool."""
+    """Observed ratio: share of the area to select, 12% or 0.12; the threshold is set on the scores
+    of this pool."""
     preset: Annotated[PresetName | None, Option("Method")] = None
-    """Preset of options: paper thresholds raw scores, scaled to 0 to 1 over the validation tiles
-    of the training (--threshold 0.55 by default)."""
+    """Preset of options: paper applies a threshold to raw scores, scaled to [0, 1] over the
+    validation tiles of the training (default --threshold 0.55)."""
     policy: Annotated[PolicyOrAuto, Option("Method")] = AUTO
     """Policy: learned, design, or a baseline: random, uniform, lr-entropy, covariate; auto: learned
-    or design if its training found that better than random tiles, else a baseline."""
+    or design if it was better than random in training, otherwise a baseline."""
     covariate: Annotated[AbsolutePath | None, Option("Method")] = None
-    """Raster for the policy covariate: night lights, population."""
+    """Raster for the policy covariate, such as night lights or population."""
     tile: Annotated[float | None, Option("Input", default="as in training")] = Field(None, ge=1)
     """Side of a tile in pixels of the overviews."""
     lr_cost: Annotated[float, Option("Method")] = Field(0.0, ge=0)
-    """Price of the overview per area, as a share of that of high resolution."""
+    """Cost of the overview per area, as a share of the cost of high resolution."""
     device: str = "auto"
     """Device of the encoder and the networks: auto, cpu, cuda, cuda:N or mps."""
     seed: int = Field(0, ge=0)
-    """Seed of ties, and of random policies."""
+    """Seed of ties and random policies."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**select_options(given))
 
     @property
     def mode(self) -> Mode:
-        """What decides how many tiles are chosen; see `chosen_mode`."""
+        """The given option: "budget", "threshold" or "obr"; see `chosen_mode`."""
         return chosen_mode(self.budget, self.threshold, self.obr, self.policy)
 
     def check(self) -> Any:
@@ -373,12 +375,12 @@ class SelectJob(ImageryJob):
         check_reads(headers.overviews, observer.record.encoders["lr"], self.bands)
         if budget is not None:
             selecting.check_units(budget, headers.pool)
-        for caution in cautions(headers, observer.record):  # before the work, not only after it
+        for caution in cautions(headers, observer.record):  # logged before the long work starts
             logger.warning("%s", caution)
         return budget, observer, headers
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Measure the pool, rank its tiles, cut the ranking, and write what was chosen."""
+        """Scan the pool, rank its tiles, cut the ranking, and write the selection."""
         from foveate.observe import selecting
         from foveate.observe.ranking import policy_of
         from foveate.observe.selecting import describe_selection, training_evidence
@@ -407,14 +409,14 @@ class SelectJob(ImageryJob):
             ]),
             maps_key=rank_key,
         )  # fmt: skip
-        found = describe_selection(
+        description = describe_selection(
             target, record, selection, budget=budget, threshold=threshold, expected=expected,
             lr_cost=self.lr_cost,
         )  # fmt: skip
         return {
             "observe": {
                 "task": "select", "mode": self.mode, "policy": policy, "asked": self.policy,
-                **found, "observer": self.observer,
+                **description, "observer": self.observer,
             },
             "training": training_evidence(record, policy, self.policy),
             "pool": pool.describe(),
@@ -424,29 +426,29 @@ class SelectJob(ImageryJob):
 
 
 class CompleteJob(Job):
-    """Everything that completed scenes depend on."""
+    """Options of `observe complete`."""
 
     renamed = {"run": "selection", "model": "observer"}  # noqa: RUF012
     selection: Annotated[AbsolutePath, Option("Input", argument=True)]
-    """Run of foveate observe select."""
-    observer: Annotated[ObserverFolder | None, Option("Model", default="the one that selected")] = (
-        None
-    )
+    """Run directory of foveate observe select."""
+    observer: Annotated[
+        ObserverFolder | None, Option("Model", default="the observer of the selection")
+    ] = None
     """Folder of a trained observer."""
     tiles: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
-    """High resolution: scenes or pairs, files SCENE_r03_c07.tif, or georeferenced rasters;
-    repeatable. Without it nothing is observed."""
+    """High-resolution imagery: scenes or pairs, files SCENE_r03_c07.tif, or georeferenced rasters;
+    repeatable. Without it no tile is observed."""
     only_chosen: Annotated[bool, Option("Input")] = False
-    """Observe none but the chosen tiles, though there is high resolution of others."""
+    """Observe selected tiles only, even if high resolution of other tiles is available."""
     bands: Annotated[Bands, Option("Model", default="those of the training")] = Field([])
     """Bands of the high resolution in the order of the training, from 1."""
     batch_size: int = Field(32, ge=1)
-    """Tiles per call of the encoder."""
+    """Tiles per batch of the encoder."""
     device: str = "auto"
-    """Device of encoder and networks: auto, cpu, cuda, cuda:N or mps."""
+    """Device of the encoder and the networks: auto, cpu, cuda, cuda:N or mps."""
 
     def check(self) -> Any:
-        """Return the opened selection, the observer and the high resolution of tiles."""
+        """Return the opened selection, the observer and the matched high-resolution tiles."""
         from foveate.observe.selections import load_selected, open_selected
 
         root, _, chosen = open_selected(self.selection)
@@ -464,7 +466,7 @@ class CompleteJob(Job):
         return selected, observer, matched
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Complete scene by scene, and join their tables."""
+        """Complete each scene, and join the tables."""
         from foveate.observe.completing import Completion
 
         selected, observer, matched = ready
@@ -476,11 +478,11 @@ class CompleteJob(Job):
         return completion.summary()
 
     def run(self, out: str | Path, **more: Any) -> Run:
-        """Do the job; see `Job.run`."""
+        """Run the job; see `Job.run`."""
         if Path(out).resolve() == Path(self.selection).resolve():
             raise ParameterError(
-                f"--out {str(out)!r} is the run that is completed",
-                "Completed scenes are a run of their own.",
+                f"--out {str(out)!r} is the run directory of the selection",
+                "Completed scenes are written to a separate run directory.",
                 "Choose another --out.",
             )
         return super().run(out, **more)

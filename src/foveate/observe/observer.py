@@ -1,11 +1,12 @@
-"""`Observer`: a trained sampler and predictor, with all that they need to read imagery.
+"""`Observer`: a trained sampler and predictor, with their encoders and projections.
 
-A trained observer on disk can be moved and handed on: local weights of its encoders lie in it.
+The folder of a trained observer is self-contained and can be moved: it includes local weights of
+the encoders.
 
     model/
-      observer.json         encoders, sizes, form, concepts, calibration, how it was trained
+      observer.json         encoders, sizes, architecture, concepts, calibration, training facts
       observer.safetensors  sampler, predictor, projections, heads
-      encoders/             local weights, one folder an encoder
+      encoders/             local weights, one folder per encoder
 """
 
 from __future__ import annotations
@@ -40,34 +41,34 @@ if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
 
-FORMAT = 2  # raised when the same file comes to mean something else
+FORMAT = 2  # increased when the meaning of the file changes
 RECORD = "observer.json"
-RATIO = 10.0  # of resolutions, where nothing tells
+RATIO = 10.0  # assumed ratio of resolutions if it is unknown
 
 
 @dataclass(frozen=True)
 class ObserverConfig:
-    """What a trained observer is.
+    """Configuration of a trained observer.
 
     Attributes:
-        encoders: "lr" and "hr"; "text" where there is a model that reads texts.
+        encoders: "lr" and "hr"; "text" if there is a text model.
         shape: Sizes of the networks.
-        form: What the predictor is made of.
-        conv_fill: Whether the fill has a convolutional part.
+        form: Architecture of the predictor.
+        conv_fill: Whether the LR fill has a convolutional part.
         tiles: ``(R, C)`` of a training scene.
-        lr_tile: Side of a tile in pixels of an overview, mean over the scenes of the training.
-        gsd: Metres of an LR and of an HR pixel, or None.
+        lr_tile: Side of a tile in pixels of an overview, mean over the training pairs.
+        gsd: GSD of LR and HR in metres, or None.
         concepts: The K concepts.
-        supervision: What the sampler has learnt.
-        obr: Observed share that it was trained for.
-        calibration: From its scores to places among those of the validation scenes.
-        templates: Sentences around texts.
-        training: For people.
-        ratio: Side of an LR pixel over that of an HR pixel.
-        held_out: How policies did against random tiles on scenes that no network was fitted to:
+        supervision: Supervision target of the sampler.
+        obr: Observed ratio of the training.
+        calibration: Calibration of raw scores to quantiles of the validation scenes.
+        templates: Prompt templates.
+        training: Facts of the training, informational.
+        ratio: Side of an LR pixel divided by the side of an HR pixel.
+        held_out: Comparison of policies with random tiles on scenes that no network was fitted to:
             "split", "scenes", "measure", "shares" and "against_random", see
             `foveate.observe.evaluate.choose_policy`. None for an observer of an earlier version.
-        tile_size: Side of a tile in metres, where the pairs were cut by it.
+        tile_size: Side of a tile in metres, or None if tiles were given as rows and columns.
     """
 
     encoders: dict[str, Encoder]
@@ -89,22 +90,22 @@ class ObserverConfig:
 
     @property
     def policy(self) -> str:
-        """The policy to select by: a trained one if it has proved better than random tiles.
+        """The default policy: a trained policy if it was better than random tiles.
 
-        "learned" for an observer of an earlier version, which did not compare.
+        "learned" for an observer of an earlier version, which has no comparison.
         """
         against = (self.held_out or {}).get("against_random", {})
         return against.get("policy", "learned")
 
     @property
     def tile_metres(self) -> float | None:
-        """Side of a tile of the training in metres; None in pixel space."""
+        """Side of a tile of the training in metres; None without a georeference."""
         if self.tile_size is not None or self.gsd is None:
             return self.tile_size
         return self.lr_tile * self.gsd[0]
 
     def write(self, folder: Path) -> Path:
-        """Write it into a folder, and return the file."""
+        """Write the configuration into a folder, and return the file."""
         content = {**vars(self)}
         content["encoders"] = {
             role: {**vars(encoder), "spec": encoder.spec.to_dict()}
@@ -118,34 +119,34 @@ class ObserverConfig:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read it from a folder.
+        """Read the configuration from a folder.
 
         Raises:
-            DataError: It is of another format.
+            DataError: The file has another format.
         """
         content = read_format(folder / RECORD, FORMAT, "train")
-        rest = {k: v for k, v in content.items() if k != "format"}
+        fields = {k: v for k, v in content.items() if k != "format"}
         encoders: dict[str, dict[str, Any]] = content["encoders"]
-        rest["encoders"] = {
-            role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
-            for role, given in encoders.items()
+        fields["encoders"] = {
+            role: Encoder(**{**stored, "spec": EncoderSpec.from_dict(stored["spec"])})  # ty: ignore[invalid-argument-type]
+            for role, stored in encoders.items()
         }
-        rest["shape"], rest["form"] = Shape(**content["shape"]), Architecture(**content["form"])
-        rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
-        rest["calibration"] = Calibration.from_dict(content["calibration"])
-        rest["tiles"] = _pair(content["tiles"])
-        rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
-        return cls(**rest)
+        fields["shape"], fields["form"] = Shape(**content["shape"]), Architecture(**content["form"])
+        fields["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
+        fields["calibration"] = Calibration.from_dict(content["calibration"])
+        fields["tiles"] = _pair(content["tiles"])
+        fields["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
+        return cls(**fields)
 
 
 def find_observer(path: str | Path) -> Path:
-    """Return the folder of a trained observer: the one given, or "model" in it.
+    """Return the folder of a trained observer: the given folder, or its subfolder "model".
 
     Raises:
-        DataError: There is none.
+        DataError: There is no observer in the folder.
     """
     command = "foveate observe train ... --out MODEL"
-    hint = "Give the folder that --out named."
+    hint = "Use the --out folder of the training."
     return model_folder(path, RECORD, "trained observer", command, hint)
 
 
@@ -159,12 +160,12 @@ _AT_ONCE = 16  # scenes
 
 @dataclass(frozen=True)
 class Scores:
-    """What a sampler says of tiles.
+    """Scores of a sampler for tiles.
 
     Attributes:
-        score: (...) float64 calibrated: the share of the validation tiles below.
-        raw: (...) float64 mean of its heads, 0 to 1.
-        sd: (...) float64 standard deviation of its heads.
+        score: (...) float64 calibrated score: the share of validation tiles with a lower score.
+        raw: (...) float64 mean over the heads, 0 to 1.
+        sd: (...) float64 standard deviation over the heads.
     """
 
     score: NDArray[np.float64]
@@ -174,12 +175,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Completed scenes, as arrays; see `foveate.observe.networks.predictor.Completed`.
+    """Completed scenes as arrays; see `foveate.observe.networks.predictor.Completed`.
 
     Attributes:
-        tokens: (s, R * k, C * k, d) float32.
-        fill: The same from the overviews alone.
-        doubt: (s, R, C) float32, 0 to 1.
+        tokens: (s, R * k, C * k, d) float32 completed tokens.
+        fill: (s, R * k, C * k, d) float32 LR fill, from the overviews alone.
+        doubt: (s, R, C) float32 uncertainty, 0 to 1.
     """
 
     tokens: NDArray[np.float32]
@@ -192,14 +193,14 @@ class Observer:
     """A trained observer.
 
     Attributes:
-        record: What it is.
-        sampler: On its device, in eval mode.
-        predictor: The same.
+        record: Configuration.
+        sampler: Sampler on its device, in eval mode.
+        predictor: Predictor on its device, in eval mode.
         lr: Projection of LR tokens.
         hr: Projection of HR tokens.
-        head: Concepts from labels, or None.
-        to_text: From mean tokens to the space of texts, or None.
-        folder: Where it was loaded from; empty before it is saved.
+        head: Concept classifiers trained on labels, or None.
+        to_text: Projection of mean tokens to the text embedding space, or None.
+        folder: Folder that it was loaded from; empty before it is saved.
     """
 
     record: ObserverConfig
@@ -213,17 +214,17 @@ class Observer:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return self.predictor.mu.device
 
     def scores(self, lr: NDArray[np.floating]) -> Scores:
-        """Say what tiles are worth; nothing but the overview is looked at.
+        """Predict the value of tiles from the overview.
 
         Args:
-            lr: (s, R * r, C * r, lr_dim) reduced LR tokens, any R and C.
+            lr: (s, R * r, C * r, lr_dim) projected LR tokens, any R and C.
 
         Returns:
-            (s, R, C) each.
+            `Scores` of shape (s, R, C).
         """
         import torch
 
@@ -239,13 +240,13 @@ class Observer:
         return Scores(score, raw, members.std(axis=-1))
 
     def filled(self, lr: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Say what HR tokens look like, as far as the overviews alone tell; nothing else is run.
+        """Compute the LR fill: HR tokens predicted from the overviews alone.
 
         Args:
-            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
+            lr: (s, R * r, C * r, lr_dim) projected LR tokens.
 
         Returns:
-            (s, R * k, C * k, hr_dim).
+            (s, R * k, C * k, hr_dim) float32.
         """
         import torch
 
@@ -263,42 +264,44 @@ class Observer:
         """Complete scenes from their overviews and the observed tiles (Eq. 3).
 
         Args:
-            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
-            hr: (s, R * k, C * k, hr_dim) reduced HR tokens; only those of observed tiles count.
-            seen: (s, R, C) bool. A tile with a token that is not finite counts as unobserved.
-            passthrough: Whether observed tokens come back as they are.
+            lr: (s, R * r, C * r, lr_dim) projected LR tokens.
+            hr: (s, R * k, C * k, hr_dim) projected HR tokens; only observed tiles are used.
+            seen: (s, R, C) bool mask of observed tiles. A tile with a non-finite token is treated
+                as unobserved.
+            passthrough: Whether observed tokens are returned unchanged.
         """
         import torch
 
         side = self.record.shape.hr_side
         finite = np.isfinite(hr).all(axis=-1)
         s, rows, cols = seen.shape
-        whole = finite.reshape(s, rows, side, cols, side).all(axis=(2, 4))
+        finite_tiles = finite.reshape(s, rows, side, cols, side).all(axis=(2, 4))
         tokens, fills, doubts = [], [], []
         with torch.inference_mode():
             for start in range(0, s, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
-                mask = torch.from_numpy(seen[part] & whole[part]).to(self.device)
-                done = self.predictor(
+                mask = torch.from_numpy(seen[part] & finite_tiles[part]).to(self.device)
+                completed = self.predictor(
                     self._tensor(lr[part]), self._tensor(hr[part]), mask, passthrough=passthrough
                 )
-                for kept, found in (
-                    (tokens, done.tokens), (fills, done.fill), (doubts, done.doubt)
+                for results, tensor in (
+                    (tokens, completed.tokens), (fills, completed.fill), (doubts, completed.doubt)
                 ):  # fmt: skip
-                    kept.append(found.float().cpu().numpy())
+                    results.append(tensor.float().cpu().numpy())
         return Scenes(np.concatenate(tokens), np.concatenate(fills), np.concatenate(doubts))
 
     def design(self, lr: NDArray[np.floating], worth: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Say in which order tiles teach most, given those before: worth, spread by likeness.
+        """Order tiles by greedy experimental design: value, reduced by similarity to earlier tiles.
 
-        A tile that is much like one that was bought is mostly known: the kriging says how much.
+        A tile that is similar to an acquired tile adds little; the kriging kernel is the
+        similarity.
 
         Args:
-            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
-            worth: (s, R, C) at least 0; 0 where there is no tile.
+            lr: (s, R * r, C * r, lr_dim) projected LR tokens.
+            worth: (s, R, C) values >= 0; 0 for missing tiles.
 
         Returns:
-            (s, R, C) gains: the higher, the earlier.
+            (s, R, C) gains, higher for earlier tiles.
 
         Raises:
             ParameterError: The predictor has no kriging.
@@ -310,9 +313,9 @@ class Observer:
         kriging = self.predictor.kriging
         if kriging is None:
             raise ParameterError(
-                "a design with a predictor that has no kriging",
-                "Which tiles are alike is what its kernel says.",
-                "Train with --architecture kriged, or use the policy learned.",
+                "the policy design with a predictor that has no kriging",
+                "The policy design needs the kriging kernel as the similarity of tiles.",
+                "Train with --architecture kriged, or use --policy learned.",
             )
         gains = np.zeros(worth.shape)
         with torch.inference_mode():
@@ -320,34 +323,33 @@ class Observer:
             for scene, values in enumerate(worth):
                 n = values.size
                 kernel = kriging.kernel(self._tensor(lr[[scene]])).reshape(n, n).cpu().numpy()
-                order, found = greedy_design(kernel, values.ravel(), noise)
-                # A running minimum has ties: the order among them is part of the design.
-                found = found * (1 - 1e-9 * np.arange(n))
-                gains[scene].ravel()[order] = found
+                order, gain = greedy_design(kernel, values.ravel(), noise)
+                # The gain is a running minimum with ties; keep the order of the design among them.
+                gains[scene].ravel()[order] = gain * (1 - 1e-9 * np.arange(n))
         return gains
 
     def handle(self, role: str, device: str = "auto") -> ModelHandle:
-        """Return an encoder by name, as it was in training.
+        """Return the handle of an encoder with the settings of the training.
 
         Args:
             role: "lr", "hr" or "text".
-            device: Where it is to run.
+            device: Device of the encoder.
 
         Raises:
-            DataError: There is no such encoder.
+            DataError: The observer has no such encoder.
         """
         encoder = self.record.encoders.get(role)
         if encoder is None:
             raise DataError(
-                "this observer has no model that reads texts",
-                "It was trained without one.",
-                "Train it with --text-model MODEL.",
+                "this observer has no text model",
+                "It was trained without a text model.",
+                "Train with --text-model MODEL.",
             )
         weights = str(Path(self.folder) / encoder.weights) if encoder.weights else None
-        # Pictures have a range of their own; values of a sensor are read as they were in training.
+        # uint8 images have a fixed range; sensor values use the scale of the training.
         scale = None if encoder.dtype == "uint8" else encoder.spec.scale
         return load_model(
-            _beside(encoder.name, Path(self.folder)), weights=weights, bands=encoder.spec.bands,
+            _in_folder(encoder.name, Path(self.folder)), weights=weights, bands=encoder.spec.bands,
             scale=scale, device=device,
         )  # fmt: skip
 
@@ -357,11 +359,11 @@ class Observer:
         return torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device)
 
     def save(self, folder: Path, handles: dict[str, ModelHandle]) -> list[Path]:
-        """Write the observer; the JSON file comes last.
+        """Write the observer; the JSON file is written last.
 
         Args:
-            folder: Where to.
-            handles: Its encoders as they were loaded, role by role; local weights are copied.
+            folder: Output folder.
+            handles: Role -> handle of the encoder; local weights are copied.
         """
         from safetensors.torch import save as as_bytes
 
@@ -369,12 +371,12 @@ class Observer:
 
         encoders = {}
         for role, handle in handles.items():
-            own = self.record.encoders[role]
-            place = f"encoders/{digest([str(handle), handle.weights])[:8]}"
-            copied = copy_base(handle, own.spec, folder / place)
-            weights = copied["base_weights"] and f"{place}/{copied['base_weights']}"
-            name = _beside(copied["base"], folder / place, place)
-            encoders[role] = replace(own, name=name, weights=weights)
+            encoder = self.record.encoders[role]
+            subfolder = f"encoders/{digest([str(handle), handle.weights])[:8]}"
+            copied = copy_base(handle, encoder.spec, folder / subfolder)
+            weights = copied["base_weights"] and f"{subfolder}/{copied['base_weights']}"
+            name = _in_folder(copied["base"], folder / subfolder, subfolder)
+            encoders[role] = replace(encoder, name=name, weights=weights)
         record = replace(self.record, encoders=encoders)
         tensors = {k: v.contiguous() for k, v in self._tensors().items()}
         write_bytes(folder / WEIGHTS, as_bytes(tensors))
@@ -383,17 +385,17 @@ class Observer:
     def _tensors(self) -> dict[str, torch.Tensor]:
         import torch
 
-        found: dict[str, torch.Tensor] = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name, net in (("sampler", self.sampler), ("predictor", self.predictor)):
-            found |= {f"{name}.{k}": v.detach().cpu() for k, v in net.state_dict().items()}
+            tensors |= {f"{name}.{k}": v.detach().cpu() for k, v in net.state_dict().items()}
         arrays: dict[str, Any] = {}
-        for name, reduction in (("lr", self.lr), ("hr", self.hr)):
-            arrays |= {f"{name}.mean": reduction.mean, f"{name}.basis": reduction.basis}
-            arrays[f"{name}.scale"] = np.array([reduction.scale], np.float64)
+        for name, projection in (("lr", self.lr), ("hr", self.hr)):
+            arrays |= {f"{name}.mean": projection.mean, f"{name}.basis": projection.basis}
+            arrays[f"{name}.scale"] = np.array([projection.scale], np.float64)
         for name, linear in (("head", self.head), ("to_text", self.to_text)):
             if linear is not None:
                 arrays |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
-        return found | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+        return tensors | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
     @classmethod
     @requires("observe", "an observer")
@@ -401,11 +403,11 @@ class Observer:
         """Load a trained observer.
 
         Args:
-            path: The folder that ``--out`` named, or "model" in it.
-            device: Where its networks are to be.
+            path: The ``--out`` folder of the training, or its subfolder "model".
+            device: Device of the networks.
 
         Raises:
-            DataError: There is none, or it is of another format.
+            DataError: There is no observer in the folder, or it has another format.
         """
         from foveate.models.weights import put_state, read_state
         from foveate.observe.networks.tasks import new_predictor, new_sampler
@@ -416,10 +418,10 @@ class Observer:
         sampler = new_sampler(record.shape, 0)
         predictor = new_predictor(record.shape, record.form, conv_fill=record.conv_fill, seed=0)
         for name, net in (("sampler", sampler), ("predictor", predictor)):
-            own = {
+            weights = {
                 k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")
             }
-            put_state(net, own, folder / WEIGHTS, f"an observer's {name}")
+            put_state(net, weights, folder / WEIGHTS, f"an observer's {name}")
             net.to(resolve_device(device)).eval()
         arrays = {
             k: v.numpy()
@@ -445,17 +447,17 @@ def _projection(arrays: dict[str, Any], name: str) -> Projection:
     return Projection(mean, basis, float(scale[0]))
 
 
-def _beside(name: str, folder: Path, called: str = "") -> str:
-    """Return the name of an encoder; if its architecture lies in a folder, with the folder.
+def _in_folder(name: str, folder: Path, prefix: str = "") -> str:
+    """Return the name of an encoder, with the folder as prefix if its architecture is stored there.
 
     Args:
-        name: For `load_model`; what lies in the folder is a file, or that of a tuned model.
-        folder: Where it may be.
-        called: What to call the folder; its path when empty.
+        name: Name for `load_model`; a file, or the folder of a tuned model, may be in `folder`.
+        folder: Folder that may contain the architecture.
+        prefix: Prefix to use; by default the path of the folder.
     """
-    found = parse_name(name)
-    own = folder / found.name
-    there = own.is_dir() if found.family == "tuned" else own.is_file()
-    if not found.name or Path(found.name).is_absolute() or not there:
+    parsed = parse_name(name)
+    path = folder / parsed.name
+    exists = path.is_dir() if parsed.family == "tuned" else path.is_file()
+    if not parsed.name or Path(parsed.name).is_absolute() or not exists:
         return name
-    return str(replace(found, name=f"{called or folder}/{found.name}"))
+    return str(replace(parsed, name=f"{prefix or folder}/{parsed.name}"))

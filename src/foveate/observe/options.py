@@ -1,4 +1,4 @@
-"""Types of the fields of the jobs of `observe`: how a text becomes a value, and allowed names."""
+"""Field types of the jobs of `observe`: parsers of option texts, and allowed names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Quantity = Literal["area", "tiles", "count"]
 
 
 def _concepts(given: Any) -> Any:
-    """Read names with commas, a list of them, or a file; entries stay as they are."""
+    """Parse comma-separated names, a list of names, or a file; mappings are kept."""
     if isinstance(given, str | Path):
         return [concept.to_dict() for concept in concepts_from(given)] if str(given) else []
     if isinstance(given, list | tuple):
@@ -38,23 +38,25 @@ def _concepts(given: Any) -> Any:
 
 
 def grid_shape(given: Any) -> Any:
-    """Read ``ROWSxCOLS``."""
+    """Parse ``ROWSxCOLS``."""
     if not isinstance(given, str):
         return given
-    found = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", given)
-    if found is None:
-        raise ParameterError(repr(given), "The form is ROWSxCOLS.", "--tiles 10x10")
-    return (int(found[1]), int(found[2]))
+    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", given)
+    if match is None:
+        raise ParameterError(repr(given), "Expected ROWSxCOLS.", "For example --tiles 10x10.")
+    return (int(match[1]), int(match[2]))
 
 
 def metres(given: Any) -> Any:
-    """Read a length on the ground: 60m, 0.5km or 60."""
+    """Parse a length on the ground: 60m, 0.5km or 60 (metres)."""
     if not isinstance(given, str):
         return given
-    found = re.fullmatch(r"\s*(\d*\.?\d+)\s*(m|km)?\s*", given)
-    if found is None:
-        raise ParameterError(repr(given), "A length is written in metres.", "--tile-size 60m")
-    return float(found[1]) * (1000 if found[2] == "km" else 1)
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(m|km)?\s*", given)
+    if match is None:
+        raise ParameterError(
+            repr(given), "Expected a length in metres.", "For example --tile-size 60m."
+        )
+    return float(match[1]) * (1000 if match[2] == "km" else 1)
 
 
 def _share(given: Any) -> Any:
@@ -64,12 +66,12 @@ def _share(given: Any) -> Any:
     try:
         value = float(number)
     except ValueError as error:
-        raise ParameterError(repr(given), "A share is written 12% or 0.12.") from error
+        raise ParameterError(repr(given), "Expected a share such as 12% or 0.12.") from error
     return value / 100 if number != given.strip() else value
 
 
 def signal_to_noise(given: Any) -> Any:
-    """Read a signal-to-noise ratio of 0 as no noise."""
+    """Return None (no noise) for a signal-to-noise ratio of 0."""
     return None if str(given).strip() in ("0", "0.0") else given
 
 
@@ -81,7 +83,7 @@ ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
 
 
 def check_folders(pairs: str, init: str | None) -> None:
-    """Refuse folders that do not exist, before anything heavy is imported."""
+    """Raise an error for missing folders before heavy imports."""
     Run.load(pairs)
     if init is not None:
         from foveate.observe.observer import find_observer
@@ -92,10 +94,11 @@ def check_folders(pairs: str, init: str | None) -> None:
 def chosen_mode(
     budget: str | None, threshold: float | None, obr: float | None, policy: str
 ) -> Mode:
-    """Return which of budget, threshold and observed share is given.
+    """Return the name of the given option: "budget", "threshold" or "obr".
 
     Raises:
-        ParameterError: Not exactly one of them is, or the policy has no calibrated scores.
+        ParameterError: None or several of them are given, or the scores of the policy are not
+            calibrated.
     """
     given: dict[Mode, Any] = {
         "budget": budget, "threshold": threshold, "obr": obr
@@ -105,13 +108,13 @@ def chosen_mode(
         typed = [f"--{name}" for name in stated]
         raise ParameterError(
             f"{' and '.join(typed)} together" if typed else "no budget, no threshold and no obr",
-            "One of --budget, --threshold and --obr says how much is chosen.",
+            "Exactly one of --budget, --threshold and --obr is required.",
             "" if typed else "For example --budget 12%.",
         )
     if stated[0] != "budget" and policy not in ("learned", AUTO):
         raise ParameterError(
             f"--{stated[0]} with the policy {policy!r}",
-            "Scores of the trained sampler are calibrated, those of other policies are not.",
+            "Only the scores of the trained sampler are calibrated.",
             "Use --budget.",
         )
     return stated[0]

@@ -1,7 +1,7 @@
-"""Pairs: a low-resolution overview and a grid of high-resolution tiles over the same ground.
+"""Pairs of a low-resolution overview and a grid of high-resolution tiles of the same area.
 
 LR and HR stand for low and high resolution. Every scene is cut into R x C tiles, row-major and
-north-up; an overview shows the whole scene in few pixels.
+north-up. An overview covers the whole scene in few pixels.
 """
 
 from __future__ import annotations
@@ -46,28 +46,27 @@ if TYPE_CHECKING:
     from foveate.observe.concepts import Concept
     from foveate.pool import Pool
 
-_UNEVEN = 0.05  # of a tile's side on the ground: networks tell no such difference
-_SIDE = 8  # pixels: a smaller tile shows nothing that the overview does not
+_SIZE_TOLERANCE = 0.05  # relative to the tile size; negligible for the networks
+_MIN_SIDE = 8  # pixels: a smaller tile adds nothing to the overview
 
 
 def open_headers(
     job: PrepareJob, only: Container[str] | None = None
 ) -> tuple[Pool, tuple[Scene, ...]]:
-    """Open scenes and real overviews, headers only, and check that they can be cut.
+    """Open the headers of scenes and real overviews, and check that they can be cut.
 
     Args:
-        job: Which imagery, and how it is cut.
-        only: Scene ids to keep; all when None.
+        job: Options of imagery and tiles.
+        only: Scene ids to keep; None for all.
 
     Returns:
-        The pool, not measured, and one real overview for each of its scenes, in their order; none
-        where overviews are simulated.
+        The pool, not scanned, and the real overview of each of its scenes, in their order; empty if
+        overviews are simulated.
 
     Raises:
-        DataError: See `open_pool`; or an overview is missing, covers other ground, or has other
-            bands; or tiles have a size on the ground that a scene does not know.
-        ParameterError: Tiles that are too small in the scene or in its overview, or do not divide
-            a scene.
+        DataError: See `open_pool`; or an overview is missing, covers another area, or has other
+            bands; or tiles have a size in metres and the pixel size of a scene is unknown.
+        ParameterError: Tiles are too small in the scene or its overview, or do not divide a scene.
     """
     pool = opened_pool(job, split=(1, 1))
     if only is not None:
@@ -75,20 +74,20 @@ def open_headers(
     grids = [grid_of(scene, job.cuts) for scene in pool.scenes]
     real: tuple[Scene, ...] = ()
     if job.lr:
-        found = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
-        warn(need_partners([scene.scene_id for scene in pool.scenes], found, "overview"))
-        real = tuple(upright(found[scene.scene_id], scene) for scene in pool.scenes)
+        by_id = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
+        warn(need_partners([scene.scene_id for scene in pool.scenes], by_id, "overview"))
+        real = tuple(upright(by_id[scene.scene_id], scene) for scene in pool.scenes)
     for number, scene in enumerate(pool.scenes):
         _check_scene(scene, real[number] if real else None, grids[number], job.scale)
     return cut_into(pool, grids), real
 
 
 def upright(scene: Scene, other: Scene | None = None) -> Scene:
-    """Return a scene with north up: some products are stored from south to north.
+    """Return a scene with north up; some products are stored from south to north.
 
     Args:
         scene: The scene.
-        other: One that it is compared with; where both are stored so, neither is turned.
+        other: A scene to align with; if both are stored south to north, neither is flipped.
     """
     if not south_up(scene.source.info) or (other is not None and south_up(other.source.info)):
         return scene
@@ -96,61 +95,60 @@ def upright(scene: Scene, other: Scene | None = None) -> Scene:
 
 
 def check_same_bands(pairs: Pairs) -> None:
-    """Check that overviews show the bands of their scenes: one model reads both.
+    """Check that overviews have the bands of their scenes, since one model reads both.
 
     Raises:
-        DataError: They do not.
+        DataError: The number of bands differs.
     """
     for scene, low in zip(pairs.pool.scenes, pairs.overviews, strict=True):
-        own, other = scene.source.info.bands, low.source.info.bands
-        if own != other:
+        hr_bands, lr_bands = scene.source.info.bands, low.source.info.bands
+        if hr_bands != lr_bands:
             raise DataError(
-                f"the overview of {scene.scene_id!r} has {other} bands, the scene {own}",
-                "An encoder of overviews sees the same bands as in high resolution, in one order.",
+                f"the overview of {scene.scene_id!r} has {lr_bands} bands, the scene {hr_bands}",
+                "Overviews and scenes must have the same bands in the same order.",
                 "Keep the bands that both have: gdal_translate -b 1 -b 2 -b 3 in out. If the "
-                "overviews are features already: --lr-model features.",
+                "overviews are feature maps, use --lr-model features.",
             )
 
 
 def grid_of(scene: Scene, cuts: tuple[int, int] | float) -> tuple[int, int]:
-    """Return how many tiles a scene is cut into, down and across.
+    """Return the number of rows and columns of tiles of a scene.
 
     Args:
         scene: The scene.
-        cuts: Rows and columns; or the side of a tile in metres, of which there are as many as
-            come nearest. A tile may be 5 % larger or smaller than stated.
+        cuts: Rows and columns; or the side of a tile in metres, from which rows and columns are
+            rounded. The tile size may differ by 5 %.
 
     Raises:
-        DataError: The scene does not say how large its pixels are.
-        ParameterError: No number of such tiles covers it.
+        DataError: The pixel size of the scene is unknown.
+        ParameterError: The tile size does not divide the scene within the tolerance.
     """
     if isinstance(cuts, tuple):
         return cuts
     info, pixel = scene.source.info, pixel_size(scene.source.info)
     if pixel is None:
         raise DataError(
-            f"--tile-size {cuts:g}m for the scene {scene.scene_id!r}, which does not say how large "
-            "its pixels are",
+            f"--tile-size {cuts:g}m for the scene {scene.scene_id!r}, whose pixel size is unknown",
             f"A size on the ground needs a georeference: {info.unplaced or 'it has none'}.",
-            "Say how many tiles a scene has: --tiles 10x10.",
+            "Use a number of tiles instead: --tiles 10x10.",
         )
     sides = [n * metres for n, metres in zip(info.shape, pixel, strict=True)]
     rows, cols = (max(1, round(side / cuts)) for side in sides)
     worst = max(abs(side / n / cuts - 1) for side, n in zip(sides, (rows, cols), strict=True))
-    if worst > _UNEVEN:
+    if worst > _SIZE_TOLERANCE:
         fits = min(sides) / max(1, round(min(sides) / cuts))
         raise ParameterError(
             f"--tile-size {cuts:g}m for the scene {scene.scene_id!r} of {sides[0]:.6g} x "
             f"{sides[1]:.6g} m: {rows} x {cols} tiles would be {worst:.0%} off that size",
-            f"Tiles cover a scene without a rest, and are within {_UNEVEN:.0%} of their size.",
-            f"Choose a size that divides its sides: --tile-size {fits:.4g}m; or cut the scene: "
+            f"Tiles must cover a scene completely, within {_SIZE_TOLERANCE:.0%} of their size.",
+            f"Choose a size that divides its sides, --tile-size {fits:.4g}m, or crop the scene: "
             "gdal_translate -srcwin 0 0 WIDTH HEIGHT in out.",
         )
     return rows, cols
 
 
 def cut_into(pool: Pool, grids: Sequence[tuple[int, int]]) -> Pool:
-    """Cut whole scenes into tiles, each into rows and columns of its own."""
+    """Cut each scene of a pool into a grid of (rows, columns) tiles."""
     tables = [
         Grid.split(scene.source.info.shape, *grid, geobox=scene.source.info.geobox).tiles(
             scene.scene_id
@@ -164,21 +162,22 @@ def cut_into(pool: Pool, grids: Sequence[tuple[int, int]]) -> Pool:
 
 
 def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio: float) -> None:
-    """Check the size of tiles, and a real overview against its scene."""
+    """Check the tile size in pixels, and that a real overview matches its scene."""
     info, name = scene.source.info, scene.scene_id
     side = min(n // k for n, k in zip(info.shape, tiles, strict=True))
-    if side < _SIDE:
+    if side < _MIN_SIDE:
         raise ParameterError(
             f"{times(tiles)} tiles of the scene {name!r}, {times(info.shape)} pixels",
-            f"A tile has at least {_SIDE} x {_SIDE} pixels; these would have {side} on a side.",
-            "Use fewer tiles (--tiles 4x4), or larger ones (--tile-size METRES).",
+            f"A tile must have at least {_MIN_SIDE} x {_MIN_SIDE} pixels; the side would be "
+            f"{side}.",
+            "Use fewer tiles (--tiles 4x4) or larger tiles (--tile-size METRES).",
         )
     shape = low_shape(info.shape, ratio) if real is None else real.source.info.shape
     if any(n < k for n, k in zip(shape, tiles, strict=True)):
         raise ParameterError(
-            f"{times(tiles)} tiles of an overview of {times(shape)} pixels, that of {name!r}",
-            "A tile has at least one pixel of the overview.",
-            "Use fewer tiles (--tiles 4x4)" + (", or a smaller --ratio." if real is None else "."),
+            f"{times(tiles)} tiles of the overview of {name!r}, {times(shape)} pixels",
+            "A tile must have at least one pixel of the overview.",
+            "Use fewer tiles (--tiles 4x4)" + (" or a smaller --ratio." if real is None else "."),
         )
     if real is None:
         return
@@ -186,13 +185,13 @@ def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio
     if shape[0] * shape[1] >= info.shape[0] * info.shape[1]:
         raise DataError(
             f"the overview of {name!r} has {times(shape)} pixels, the scene {times(info.shape)}",
-            "An overview shows the same ground in fewer pixels.",
+            "An overview must have fewer pixels than its scene.",
             "Exchange the two: foveate observe prepare HIGH --lr LOW.",
         )
 
 
 def times(pair: tuple[int, int]) -> str:
-    """Write a pair of sizes."""
+    """Format a pair of sizes as "a x b"."""
     return f"{pair[0]} x {pair[1]}"
 
 
@@ -201,7 +200,7 @@ _AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
 
 
 def places_of(pool: Pool) -> NDArray[np.int64]:
-    """Return (n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
+    """Return the (n, 3) int64 grid index of tiles: scene in ``pool.scenes``, row, column."""
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (the pool is cut from scenes)
     number = {scene.scene_id: i for i, scene in enumerate(pool.scenes)}
@@ -211,20 +210,20 @@ def places_of(pool: Pool) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Overviews with the tiles under them.
+    """Overviews and the high-resolution tiles that they cover.
 
     Attributes:
-        pool: The n tiles, sorted by id; their row and col are those in the grid of their scene.
-            Windows are in HR pixels (in LR pixels where there is no HR).
+        pool: The n tiles, sorted by id, with their row and col in the grid of their scene. Windows
+            are in HR pixels (in LR pixels without HR).
         overviews: The LR raster of each of ``pool.scenes``, in their order and with their ids.
-        shape: ``(R, C)``, tiles down and across the largest scene; mostly all are cut alike.
-        groups: One per scene: scenes of one group are never split between training and test.
+        shape: ``(R, C)``, rows and columns of tiles of the largest scene; usually of all scenes.
+        groups: Group of each scene; scenes of one group are always in the same split.
         concepts: The K concepts.
-        shares: (n, K) float32: the share of a tile's labelled pixels that shows a concept; 1 or 0
-            for objects; NaN where it is not known. None when nothing is known.
+        shares: (n, K) float32, the share of a tile's labelled pixels that have a concept; 1 or 0
+            for objects; NaN if unknown. None without labels.
         has_hr: Whether there is high resolution.
-        grids: ``(r, c)`` of each scene; that of the largest for all when empty.
-        tile_size: Side of a tile in metres, where that was stated.
+        grids: ``(r, c)`` of each scene; if empty, `shape` for all scenes.
+        tile_size: Side of a tile in metres, or None if tiles were given as rows and columns.
 
     Raises:
         DataError: Lengths disagree.
@@ -241,7 +240,7 @@ class Pairs:
     tile_size: float | None = None
 
     def __post_init__(self) -> None:
-        """Check that the parts belong together."""
+        """Set the default grids, and check lengths and ids."""
         if not self.grids:
             object.__setattr__(self, "grids", (self.shape,) * len(self.overviews))
         names = [scene.scene_id for scene in self.pool.scenes]
@@ -249,12 +248,13 @@ class Pairs:
             raise DataError(
                 f"{len(self.overviews)} overviews and {len(self.groups)} groups for "
                 f"{len(names)} scenes",
-                "Each scene has an overview of its name, and a group, in the order of the scenes.",
+                "Each scene needs an overview of the same name and a group, in the order of the "
+                "scenes.",
             )
-        wanted = (len(self.pool), len(self.concepts))
-        if self.shares is not None and self.shares.shape != wanted:
+        expected = (len(self.pool), len(self.concepts))
+        if self.shares is not None and self.shares.shape != expected:
             raise DataError(
-                f"shares of shape {self.shares.shape}", f"Expected (tiles, concepts) = {wanted}."
+                f"shares of shape {self.shares.shape}", f"Expected (tiles, concepts) = {expected}."
             )
 
     def __len__(self) -> int:
@@ -262,29 +262,30 @@ class Pairs:
         return len(self.pool)
 
     def present(self) -> NDArray[np.bool_]:
-        """Return (n, K) bool: whether a tile shows a concept; False where it is not known.
+        """Return an (n, K) bool mask of the concepts present in each tile; False if unknown.
 
         Raises:
-            DataError: Nothing is known of any tile.
+            DataError: The pairs have no labels.
         """
         if self.shares is None:
             raise DataError(
-                "it is not known which tile shows which concept",
-                "That is told by masks or objects, and concepts.",
-                "foveate observe prepare ... --masks MASKS --concepts FILE",
+                "the pairs have no labels of concepts",
+                "Labels come from masks or objects.",
+                "Prepare the pairs with labels: foveate observe prepare ... --masks MASKS "
+                "--concepts FILE",
             )
         return present(self.shares, self.concepts)
 
     @cached_property
     def place(self) -> NDArray[np.int64]:
-        """(n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
+        """(n, 3) int64 grid index of tiles: scene in ``pool.scenes``, row, column."""
         return places_of(self.pool)
 
     @cached_property
     def gsd(self) -> tuple[float, float] | None:
-        """Metres of an LR and of an HR pixel, the median over scenes; None in pixel space.
+        """GSD of LR and HR in metres, medians over scenes; None without a georeference.
 
-        Without HR the second is NaN.
+        Without HR the second value is NaN.
         """
         low = [metres_per_pixel(scene.source.info) for scene in self.overviews]
         high = [metres_per_pixel(scene.source.info) for scene in self.pool.scenes]
@@ -296,7 +297,7 @@ class Pairs:
 
     @property
     def ratio(self) -> float:
-        """Side of a pixel of the overviews over that of a pixel of the scenes, the median."""
+        """Pixel side of the overviews divided by the pixel side of the scenes; the median."""
         sizes = [
             np.prod(scene.source.info.shape) / np.prod(low.source.info.shape)
             for scene, low in zip(self.pool.scenes, self.overviews, strict=True)
@@ -307,13 +308,13 @@ class Pairs:
 def split_scenes(
     groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
 ) -> NDArray[np.str_]:
-    """Divide scenes by their groups.
+    """Split scenes randomly into train, val and test by group.
 
     Args:
         groups: (s,) group of each scene.
-        val: Share of the groups to choose epochs and forms by; at least one group.
-        test: Share of the groups that nothing is fitted to; 0 for none, else at least one group.
-        seed: Of the draw.
+        val: Share of the groups for model selection; at least one group.
+        test: Share of the groups for testing; 0 for no test split, otherwise at least one group.
+        seed: Seed of the split.
 
     Returns:
         (s,) "train", "val" or "test".
@@ -328,11 +329,11 @@ def split_scenes(
         raise DataError(
             f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to "
             + ("train, validate and test with" if test else "train and validate with"),
-            "Scenes of one folder, region or block are neighbours, and never divided; each part "
-            "needs a group.",
-            "Put scenes of different places into different folders (observe build: --region, or a "
-            "smaller --block)"
-            + (", or leave out the test: --test 0." if test and len(names) > 1 else "."),
+            "Neighbouring scenes (of one folder, region or block) form a group, which is never "
+            "divided; each split needs at least one group.",
+            "Put scenes of different locations into different folders (observe build: --region, or "
+            "a smaller --block)"
+            + (", or train without a test split: --test 0." if test and len(names) > 1 else "."),
         )
     order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
     part = dict.fromkeys(order, "train")
@@ -342,21 +343,20 @@ def split_scenes(
 
 
 def open_pairs(path: str | Path) -> Pairs:
-    """Open what `foveate observe prepare` wrote; headers and tables are read, no pixels.
+    """Open a folder of pairs; headers and tables are read, no pixels.
 
     Raises:
-        DataError: There are no finished pairs, or a file that they were made of is missing or has
-            changed since.
+        DataError: The pairs are not finished, or one of their files is missing or has changed.
     """
     root = Path(path)
     record = Run.load(root).record
     done = "pairs" in record["steps"] and (root / PAIRS).exists()
     table = read_parquet(root / PAIRS) if done else None
-    # A run that goes on under another job, and was killed, has the table of the job before.
+    # A run that was interrupted under another job still has the table of the previous job.
     if table is None or (table.schema.metadata or {}).get(b"job") != digest(record["job"]).encode():
         raise DataError(
-            f"{str(root)!r} holds no finished pairs",
-            "Pairs are what 'foveate observe prepare' writes.",
+            f"{str(root)!r} contains no finished pairs",
+            "Expected the output of 'foveate observe prepare'.",
             _AGAIN,
         )
     job = prepared_job(root)
@@ -366,8 +366,8 @@ def open_pairs(path: str | Path) -> Pairs:
     if gone:
         raise DataError(
             f"the scene {gone[0]!r} is missing: {rows[gone[0]]['hr']!r}",
-            "Pairs refer to the files that they were made of.",
-            "Put it back. " + _AGAIN,
+            "Pairs refer to their original files.",
+            "Restore the file. " + _AGAIN,
         )
     pool = load_pool(root, headers)
     overviews = []
@@ -376,9 +376,9 @@ def open_pairs(path: str | Path) -> Pairs:
         file = below(root, row["lr"])
         source = real[number].source if real else FileSource(file)
         overviews.append(Scene(scene.scene_id, source, uri=file))
-        _check_print(row, "hr", scene.source.info.fingerprint)
-        _check_print(row, "mask", scene.mask.info.fingerprint if scene.mask else None)
-        _check_print(row, "lr", source.info.fingerprint)
+        _check_fingerprint(row, "hr", scene.source.info.fingerprint)
+        _check_fingerprint(row, "mask", scene.mask.info.fingerprint if scene.mask else None)
+        _check_fingerprint(row, "lr", source.info.fingerprint)
     concepts, shares = job.stated_concepts(), None
     if job.labelled or is_built(record):
         concepts, shares = _labels(root, pool, job.stated_concepts())
@@ -396,15 +396,15 @@ def open_pairs(path: str | Path) -> Pairs:
 
 
 def is_built(record: dict[str, Any]) -> bool:
-    """Say whether a run is one of `build`: its tiles are labelled by polygons, not by masks."""
+    """Return whether a run was written by `build`, whose labels come from polygons, not masks."""
     return "anchors" in record["job"]
 
 
 def prepared_job(path: str | Path) -> PrepareJob:
-    """Return the job by which the pairs of a folder are opened, of `prepare` or of `build`.
+    """Return the prepare job of a folder of pairs, written by `prepare` or `build`.
 
     Raises:
-        DataError: There is no run.
+        DataError: The folder is not a run.
     """
     record = Run.load(path).record
     if not is_built(record):
@@ -414,12 +414,12 @@ def prepared_job(path: str | Path) -> PrepareJob:
     return BuildJob.stored(record).prepared(Path(path))
 
 
-def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:
-    if row[f"{part}_fingerprint"] != found:
+def _check_fingerprint(row: dict[str, Any], part: str, fingerprint: str | None) -> None:
+    if row[f"{part}_fingerprint"] != fingerprint:
         what = {"hr": "scene", "mask": "mask of", "lr": "overview of"}[part]
         raise DataError(
             f"the {what} {row['scene']!r} has changed since the pairs were prepared: {row[part]!r}",
-            "Pairs hold what was measured on the files as they were.",
+            "Pairs store measurements of the original files.",
             _AGAIN,
         )
 
@@ -427,12 +427,12 @@ def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:
 def _labels(
     root: Path, pool: Pool, stated: tuple[Concept, ...]
 ) -> tuple[tuple[Concept, ...], NDArray[np.float32]]:
-    """Return the K concepts, and (n, K) the share of each tile that shows them."""
+    """Return the K concepts, and their (n, K) shares in the tiles."""
     table = read_parquet(root / LABELS)
     if table["tile_id"].to_pylist() != pool.ids.tolist():
         raise DataError(
-            f"{str(root / LABELS)!r} is of other tiles",
-            "The labels are those of the pairs.",
+            f"{str(root / LABELS)!r} has other tiles than the pairs",
+            "The labels must have the tile ids of the pairs.",
             _AGAIN,
         )
     concepts = labelled_concepts(stated, table)
@@ -441,6 +441,6 @@ def _labels(
 
 
 def labelled_concepts(stated: tuple[Concept, ...], labels: Any) -> tuple[Concept, ...]:
-    """Return the concepts of a table of labels: those that were stated, or its columns."""
+    """Return the stated concepts, or if there are none, the columns of a table of labels."""
     columns = [name for name in labels.column_names if name != "tile_id"]
     return stated or concepts_of(columns)

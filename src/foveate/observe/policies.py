@@ -1,11 +1,11 @@
-"""Policies: in which order tiles are worth seeing in high resolution; `apply_policy` applies one.
+"""Policies rank tiles by their value in high resolution; `apply_policy` applies a policy.
 
 A policy is a function ``(*, ids, seed, progress, <needed arrays>, <options>) -> Ranking`` wrapped
-in a `Policy`, the `Method` of this verb. Most are a `ColumnPolicy`, which sorts by one number of
-each tile: what a network predicts, or the truth. The networks read LR alone, and are trained
-elsewhere: a sampler regresses a target (`foveate.observe.targets.TARGETS`), PatchDrop learns by
-reward. The oracle sees HR: no policy that reads LR can be expected to do better at the value that
-it sorts by.
+in a `Policy`, the `Method` of this verb. Most policies are a `ColumnPolicy`, which sorts tiles by
+one column: the prediction of a network, or the ground truth. The networks read LR only and are
+trained elsewhere: a sampler regresses a target (`foveate.observe.targets.TARGETS`), PatchDrop is
+trained by reinforcement. The oracle uses HR and is the upper bound of policies that read LR only,
+for the value that it sorts by.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Need:
-    """An array over the n tiles that a policy can ask for.
+    """Specification of an array over the n tiles that policies can require.
 
     Attributes:
-        what: What it holds, in the plural.
-        how: How to get it.
-        width: None for (n,); for (n, width), or 0 for (n, K) with any K.
-        low: Smallest value that is allowed, or None.
-        high: Largest value that is allowed, or None.
-        whole: Whether they are whole numbers.
+        what: Description of the values, in the plural.
+        how: Hint on how to compute them.
+        width: None for shape (n,); width for (n, width), or 0 for (n, K) with any K.
+        low: Smallest allowed value, or None.
+        high: Largest allowed value, or None.
+        whole: Whether values must be integers.
     """
 
     what: str
@@ -54,11 +54,11 @@ class Need:
     whole: bool = False
 
     def check(self, name: str, values: Any, ids: NDArray[np.str_]) -> NDArray[Any]:
-        """Return the array as float64, or int64 for whole numbers, in C order.
+        """Return the array as float64, or int64 for integers, in C order.
 
         Raises:
-            DataError: It does not fit the tiles, or holds a value that cannot be; the tile is
-                named.
+            DataError: The shape does not match the tiles, or a value is out of range; the message
+                contains the tile.
         """
         n = len(ids)
         shape = (n,) if self.width is None else (n, self.width or None)
@@ -77,25 +77,25 @@ class Need:
             row = int(bad.reshape(n, -1).any(axis=1).argmax())
             raise DataError(
                 f"{name} of {str(ids[row])!r} is {array[row].tolist()}",
-                f"These are {self.what}: {self._allowed()}.",
-                "Leave out tiles that are not known.",
+                f"{name} must be {self.what}: {self._allowed()}.",
+                "Remove tiles with missing values.",
             )
-        found = finite(array, name, shape)
-        return found.astype(np.int64) if self.whole else found
+        checked = finite(array, name, shape)
+        return checked.astype(np.int64) if self.whole else checked
 
     def _allowed(self) -> str:
-        kind = "whole numbers" if self.whole else "finite numbers"
+        kind = "integers" if self.whole else "finite numbers"
         if self.low is None:
             return kind
         upper = "or more" if self.high is None else f"to {self.high:g}"
         return f"{kind}, {self.low:g} {upper}"
 
 
-_PREDICTED = "Train a sampler of this form, and give what it predicts from LR, (n,)."
+_PREDICTED = "Train a sampler on this target, and pass its predictions from LR, (n,)."
 
 NEEDS: Mapping[str, Need] = {
     "place": Need(
-        "number of the scene, row and column", "Give pairs.place, (n, 3).", 3, 0, whole=True
+        "number of the scene, row and column", "Pass pairs.place, (n, 3).", 3, 0, whole=True
     ),
     "probabilities": Need(
         "probabilities of the concepts from LR", "Classify the LR fill of each tile, (n, K).",
@@ -103,7 +103,7 @@ NEEDS: Mapping[str, Need] = {
     ),
     "student": Need(
         "probabilities from LR by a student of the HR model",
-        "Distil the HR model into one that reads LR, (n, K).", 0, 0, 1,
+        "Distil the HR model into a model that reads LR, (n, K).", 0, 0, 1,
     ),
     "teacher": Need(
         "probabilities by the LR model", "Train a model on LR and labels, (n, K).", 0, 0, 1
@@ -114,25 +114,25 @@ NEEDS: Mapping[str, Need] = {
     **{target.replace("-", "_"): Need("predictions", _PREDICTED) for target in TARGETS},
     "design": Need(
         "gains of a design",
-        "Order the tiles by Observer.design under what a sampler predicts, (n,).",
+        "Order the tiles by Observer.design with the predictions of a sampler, (n,).",
     ),
     "greedy": Need(
-        "gains of a design", "Order the tiles by Observer.design under the true gain, (n,): only a "
-        "benchmark has it.",
+        "gains of a design", "Order the tiles by Observer.design with the true gain, (n,); "
+        "available in benchmarks only.",
     ),
-    "learned": Need("predictions", "Train a sampler, and give what it predicts from LR, (n,)."),
+    "learned": Need("predictions", "Train a sampler, and pass its predictions from LR, (n,)."),
     "patchdrop": Need(
         "probabilities of acquisition", "Train a PatchDrop policy, and apply it to LR, (n,).",
         None, 0, 1,
     ),
     "gain": Need(
-        "true values", "Compute the supervision target from HR, (n,): only a benchmark has it."
+        "true values", "Compute the supervision target from HR, (n,); available in benchmarks only."
     ),
 }  # fmt: skip
-"""Name -> array; a column with a hyphen in the name of its policy has an underscore."""
+"""Name -> specification; hyphens of policy names are underscores in array names."""
 
-TRAINED = ("learned", "design")  # by a trained sampler
-SIMPLE = ("random", "uniform", "lr-entropy")  # from an overview alone, with no training of theirs
+TRAINED = ("learned", "design")  # use the trained sampler
+SIMPLE = ("random", "uniform", "lr-entropy")  # untrained baselines on the overview
 _BASELINES = "foveate.observe.baselines"
 POLICIES: Methods[Policy] = Methods(
     "policy",
@@ -145,27 +145,28 @@ POLICIES: Methods[Policy] = Methods(
         "sar": f"{_BASELINES}:SAR",
     },
 )
-"""Those that sort by a column are added at the end of this file."""
+"""All policies; column policies are registered at the end of this file."""
 
 
 class Policy(Method):
-    """A `Method` of `observe`: it ranks tiles by what it is worth to see them in HR.
+    """A `Method` of `observe` that ranks tiles by their value in HR.
 
-    It can need the arrays of `NEEDS`, and is not made of other policies.
+    It can require the arrays of `NEEDS`, and cannot be composed of other policies.
 
     Raises:
-        ParameterError: It has parts, an unknown need, or a function that does not take its needs.
+        ParameterError: The policy has parts or an unknown need, or its function does not accept its
+            needs.
     """
 
     registry = POLICIES
 
     def __post_init__(self) -> None:
-        """Check that there are no parts, and what every method must keep."""
+        """Check that the policy has no parts, and run the checks of `Method`."""
         if self.parts:
             raise ParameterError(
                 f"the policy {self.name!r} with the parts {', '.join(self.parts)}",
-                "A policy is made of arrays.",
-                f"Give it needs, of {', '.join(NEEDS)}.",
+                "A policy cannot have parts.",
+                f"Use needs instead: {', '.join(NEEDS)}.",
             )
         super().__post_init__()
 
@@ -173,14 +174,14 @@ class Policy(Method):
         self, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[Any]], seed: int,
         options: Mapping[str, Any], progress: ProgressFn | None = None,
     ) -> Ranking:  # fmt: skip
-        """Rank tiles that are sorted by id; `apply_policy` takes them in any order.
+        """Rank tiles sorted by id; `apply_policy` accepts any order.
 
         Args:
             ids: (n,) str, sorted.
-            arrays: The needed arrays, in that order.
-            seed: Of random choices and ties.
+            arrays: The needed arrays, in the order of `ids`.
+            seed: Seed of random choices and ties.
             options: All options.
-            progress: Called with ticks.
+            progress: Progress callback.
         """
         return self.function(ids=ids, seed=seed, progress=progress, **arrays, **options)
 
@@ -189,9 +190,9 @@ def rank_by(column: NDArray[np.float64], ids: NDArray[np.str_], seed: int) -> Ra
     """Rank by a column, highest first; ties by the seed.
 
     Args:
-        column: (n,) what to sort by: the scores of the ranking.
+        column: (n,) scores of the ranking.
         ids: (n,) str.
-        seed: Breaks ties.
+        seed: Seed of the order of ties.
     """
     rows = order_by_score(column, tie_keys(ids, seed))
     return Ranking(rows, column[rows], len(ids))
@@ -199,12 +200,12 @@ def rank_by(column: NDArray[np.float64], ids: NDArray[np.str_], seed: int) -> Ra
 
 @dataclass(frozen=True)
 class ColumnPolicy(Policy):
-    """A policy that ranks by the one column that it needs, highest first; it has no options."""
+    """A policy that ranks by one column, its only need, highest first; it has no options."""
 
     function: Callable[..., Ranking] = field(default_factory=lambda: rank_by, init=False)
 
     def __post_init__(self) -> None:
-        """Check the need; the function takes the column by no name."""
+        """Check the need only; the function takes the column by position, not by name."""
         choose(self.needs[0], NEEDS, "needs")
 
     @property
@@ -221,11 +222,11 @@ class ColumnPolicy(Policy):
 
 
 def get_policy(policy: str | Policy) -> Policy:
-    """Return a policy by name; a `Policy` comes back as it is.
+    """Return a policy by name; a `Policy` is returned unchanged.
 
     Raises:
-        UnknownNameError: No such policy, with a suggestion.
-        ParameterError: A method of another verb.
+        UnknownNameError: The policy is unknown; the message suggests a similar name.
+        ParameterError: A method of another verb is given.
     """
     return POLICIES.find(policy)
 
@@ -241,7 +242,7 @@ def apply_policy(
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
-    """Rank tiles from most to least worth seeing in high resolution.
+    """Rank tiles by their value in high resolution, highest first.
 
     The result depends on ids, evidence, seed and options only, not on the order of the rows.
 
@@ -250,23 +251,23 @@ def apply_policy(
         policy: Name ("random", "uniform", "covariate", "lr-entropy", "sar", "structural",
             "semantic", "additive", "product", "task-delta", "surprise", "blend", "learned",
             "design", "patchdrop", "oracle-gain", "oracle-greedy") or `Policy`.
-        evidence: Name -> array over the tiles, rows in their order: what is known of them. See
-            `NEEDS`; a hyphen may stand for an underscore, and what the policy does not need is
-            not looked at.
-        costs: Unit -> (n,) cost of each tile; those of the pool when None.
+        evidence: Name -> array over the tiles, rows in the order of `tiles`. See `NEEDS`; names may
+            have hyphens instead of underscores, and arrays that the policy does not need are
+            ignored.
+        costs: Unit -> (n,) cost of each tile; None: the costs of the pool.
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" or "released".
         progress: Called with ticks.
         options: Options of the policy, e.g. ``weights=[1, 2]``.
 
     Returns:
-        The ranking; its rows are rows of `tiles`. ``ranking.at({"area": "12%"})`` keeps a budget
-        exactly.
+        The ranking; its rows are rows of `tiles`. ``ranking.at({"area": "12%"})`` never exceeds a
+        budget.
 
     Raises:
-        UnknownNameError: No such policy.
-        DataError: Evidence that the policy needs is not there or does not fit; ids repeat.
-        ParameterError: Unknown or impossible option; evidence of an unknown name.
+        UnknownNameError: The policy is unknown.
+        DataError: Required evidence is missing or does not match the tiles; ids are not unique.
+        ParameterError: An option is unknown or out of range; the name of evidence is unknown.
 
     >>> apply_policy(["a", "b", "c"], "learned", {"learned": [0.2, 0.9, 0.4]}).at(2).values.tolist()
     ['b', 'c']
@@ -277,14 +278,14 @@ def apply_policy(
     arrays = _needed(pool, chosen, evidence or {})
     order = np.argsort(pool.ids, kind="stable")
     in_order = {name: array[order] for name, array in arrays.items()}
-    found = chosen.rank(pool.ids[order], in_order, seed, arguments, progress)
+    ranking = chosen.rank(pool.ids[order], in_order, seed, arguments, progress)
     meta = {
-        **found.meta, "method": chosen.name, "options": _plain(arguments), "seed": seed,
+        **ranking.meta, "method": chosen.name, "options": _plain(arguments), "seed": seed,
         "preset": preset,
     }  # fmt: skip
     return replace(
-        found,
-        rows=order[found.rows],
+        ranking,
+        rows=order[ranking.rows],
         ids=pool.ids,
         costs=pool.costs() if costs is None else costs,
         meta=meta,
@@ -296,8 +297,8 @@ def _needed(pool: Pool, policy: Policy, evidence: Mapping[str, Any]) -> dict[str
     for name in given:
         if name not in NEEDS:
             raise ParameterError(
-                f"evidence of the name {name!r}",
-                f"Known: {', '.join(NEEDS)}.",
+                f"unknown evidence {name!r}",
+                f"Allowed: {', '.join(NEEDS)}.",
                 suggest(name, NEEDS),
             )
     arrays = {}
@@ -305,7 +306,7 @@ def _needed(pool: Pool, policy: Policy, evidence: Mapping[str, Any]) -> dict[str
         if given.get(name) is None:
             raise DataError(
                 f"the policy {policy.name!r} needs {name}: {NEEDS[name].what}",
-                f"The evidence holds {', '.join(given) or 'nothing'}.",
+                f"Given evidence: {', '.join(given) or 'nothing'}.",
                 NEEDS[name].how,
             )
         arrays[name] = NEEDS[name].check(name, given[name], pool.ids)
@@ -313,7 +314,7 @@ def _needed(pool: Pool, policy: Policy, evidence: Mapping[str, Any]) -> dict[str
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options ready for JSON."""
+    """Return options as JSON-ready values."""
     return {
         name: np.asarray(value).tolist() if isinstance(value, np.ndarray | tuple) else value
         for name, value in options.items()
@@ -321,20 +322,20 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _predicted(target: str) -> ColumnPolicy:
-    """Return a policy that ranks by what a sampler of a form of supervision predicts."""
-    about = TARGETS[target]
+    """Return the policy that ranks by the predictions of a sampler trained on a target."""
+    definition = TARGETS[target]
     return ColumnPolicy(
-        target, f"{about.title}, predicted", about.source, (target.replace("-", "_"),)
+        target, f"{definition.title}, predicted", definition.source, (target.replace("-", "_"),)
     )
 
 
-_BOUND = "not in the paper; the bound of a benchmark"
+_BOUND = "not in the paper; upper bound in benchmarks"
 
 for _policy in (
     *(_predicted(target) for target in TARGETS),
     ColumnPolicy("learned", "Learned sampler", "cross-scale paper, section 4.2", ("learned",)),
     ColumnPolicy(
-        "design", "Learned sampler, spread by a design",
+        "design", "Learned sampler with experimental design",
         "Krause, Singh and Guestrin 2008, section 3", ("design",),
     ),
     ColumnPolicy(
@@ -342,6 +343,8 @@ for _policy in (
         "Uzkent and Ermon 2020, PatchDrop, section 4", ("patchdrop",),
     ),
     ColumnPolicy("oracle-gain", "Oracle: true gain", _BOUND, ("gain",)),
-    ColumnPolicy("oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, ("greedy",)),
+    ColumnPolicy(
+        "oracle-greedy", "Oracle: true gain with experimental design", _BOUND, ("greedy",)
+    ),
 ):  # fmt: skip
     POLICIES.register(_policy.name, _policy)

@@ -1,7 +1,7 @@
-"""The prepare job: from imagery to pairs of an overview and high-resolution tiles.
+"""Steps of the prepare job: pairs of an overview and high-resolution tiles from imagery.
 
-The overview of a scene is simulated from its pixels, or a real one is paired with it by name. Each
-is a step of its own, so that a run that was killed goes on where it was.
+The overview of a scene is simulated from its pixels, or a real overview is paired with it by name.
+Each overview is a step of the run, so that interrupted runs resume.
 """
 
 from __future__ import annotations
@@ -32,48 +32,51 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 2  # raised when the same job gives another result
+VERSION = 2  # increased when the same job gives another result
 OVERVIEWS = "overviews"
 
 
 def labelled_names(pool: Pool, objects: Objects | None) -> list[str]:
-    """Return the classes of the masks of a pool, and the kinds of objects: each name once."""
+    """Return the unique names of the mask classes of a pool and the kinds of objects."""
     names = [*(pool.legend.names if pool.legend else ()), *(objects.kinds if objects else ())]
     return list({same_name(name): name for name in reversed(names)}.values())[::-1]
 
 
 def group_of(scene_id: str) -> str:
-    """Return the folder of a scene; the scene itself where it lies in none."""
+    """Return the folder of a scene, or the scene id if it has no folder."""
     folder, _, _ = scene_id.rpartition("/")
     return folder or scene_id
 
 
 def check_options(job: PrepareJob, *, real: bool) -> None:
-    """Refuse options that exclude each other, or are out of range.
+    """Check that options do not exclude each other and are in range.
 
     Args:
         job: The options.
-        real: Whether overviews are not simulated.
+        real: Whether the overviews are real, not simulated.
 
     Raises:
-        ParameterError: They are.
+        ParameterError: Options exclude each other, or are out of range.
     """
     tiles, ratio = job.tiles, job.ratio
     if tiles is not None and job.tile_size is not None:
         raise ParameterError(
             f"--tiles {tiles[0]}x{tiles[1]} and --tile-size {job.tile_size:g}m",
-            "Either each scene has so many tiles, or each tile covers so much ground.",
-            "Leave one of them out.",
+            "The two options exclude each other: a fixed number of tiles per scene, or a fixed "
+            "tile size on the ground.",
+            "Omit one of them.",
         )
     if tiles is not None and (min(tiles) < 1 or max(tiles) == 1):
         raise ParameterError(
-            f"tiles = {times(tiles)}", "A scene is cut into at least two tiles.", "--tiles 10x10"
+            f"tiles = {times(tiles)}",
+            "A scene must have at least two tiles.",
+            "For example --tiles 10x10.",
         )
     if real and ratio is not None:
         raise ParameterError(
             f"ratio = {ratio:g} and real overviews",
-            "The ratio is that of overviews that are simulated.",
-            "Leave out --ratio, or --lr.",
+            "The ratio applies to simulated overviews only.",
+            "Omit --ratio or --lr.",
         )
     if not real:
         ratio = RATIO if ratio is None else ratio
@@ -85,8 +88,8 @@ def simulate_overviews(
     run: Run, pool: Pool, *, ratio: float, mtf: float | None, snr: float | None, seed: int,
     progress: ProgressFn | None = None,
 ) -> list[str]:  # fmt: skip
-    """Simulate the overview of each scene, each in its own step, and return the files."""
-    about = [VERSION, ratio, mtf, snr, seed if snr is not None else None]
+    """Simulate the overview of each scene, one step per scene, and return the files."""
+    settings = [VERSION, ratio, mtf, snr, seed if snr is not None else None]
     files = []
     with Meter(progress, "simulating overviews", len(pool.scenes)) as meter:
         for scene in pool.scenes:
@@ -100,7 +103,7 @@ def simulate_overviews(
                 write_view(run.path / file, view, scene.source.info.descriptions)
                 return [file]
 
-            key = digest([*about, scene.scene_id, info.fingerprint, info.nodata])
+            key = digest([*settings, scene.scene_id, info.fingerprint, info.nodata])
             run.do(f"overview {scene.scene_id}", key, work)
             files.append(file)
             meter.advance()
@@ -108,7 +111,7 @@ def simulate_overviews(
 
 
 def remove_other_overviews(root: Path, files: list[str]) -> None:
-    """Remove overviews of an earlier job that this one does not have."""
+    """Remove overviews of an earlier job that are not in `files`."""
     kept = {root / file for file in files}
     for file in sorted((root / OVERVIEWS).rglob("*.tif")):
         if file not in kept:
@@ -118,13 +121,13 @@ def remove_other_overviews(root: Path, files: list[str]) -> None:
 def label(
     run: Run, pool: Pool, pool_key: str, stated: tuple[Concept, ...], objects: Objects | None
 ) -> tuple[Concept, ...]:
-    """Label the tiles unless the run has done so, and return the concepts.
+    """Run the labelling step, and return the concepts.
 
     Args:
-        run: Open for writing.
+        run: Run, open for writing.
         pool: The tiles.
         pool_key: Hash of the pool.
-        stated: Concepts; those of masks and objects when empty.
+        stated: Concepts of the job; if empty, the concepts of masks and objects.
         objects: Objects, or None.
     """
     concepts = stated or concepts_of(labelled_names(pool, objects))
@@ -137,7 +140,7 @@ def label(
 def save_labels(
     root: Path, pool: Pool, concepts: tuple[Concept, ...], objects: Objects | None
 ) -> list[str]:
-    """Write the share of each tile that shows each concept, and return the file."""
+    """Write the share of each concept in each tile, and return the file."""
     import pyarrow as pa
 
     shares = concept_shares(pool, concepts, objects)
@@ -151,14 +154,14 @@ def pair_rows(
     pool: Pool, files: list[Any], root: Path,
     simulation: tuple[float | None, float | None] | None, cuts: tuple[int, int] | float,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the rows of the table of pairs, one a scene.
+    """Return the rows of the table of pairs, one per scene.
 
     Args:
         pool: The scenes.
-        files: The overview of each, relative to the run or absolute.
+        files: Overview of each scene, relative to the run or absolute.
         root: Run directory.
-        simulation: MTF and signal-to-noise ratio of simulated overviews; None for real ones.
-        cuts: How scenes are cut; see `foveate.observe.pairs.grid_of`.
+        simulation: MTF and signal-to-noise ratio of simulated overviews; None for real overviews.
+        cuts: Grid or tile size; see `foveate.observe.pairs.grid_of`.
     """
     return [
         _row(scene, file, root, simulation, grid_of(scene, cuts))
@@ -200,21 +203,21 @@ def save_pairs(root: Path, rows: list[dict[str, Any]], settings: str) -> list[st
     """Write the table of pairs with the hash of its job, and return the file."""
     import pyarrow as pa
 
-    text, whole, real = pa.string(), pa.int64(), pa.float64()
-    kinds = {
-        **dict.fromkeys(("height", "width", "rows", "cols", "lr_height", "lr_width"), whole),
-        **dict.fromkeys(("ratio", "gsd", "lr_gsd", "mtf", "snr"), real),
+    types = {
+        **dict.fromkeys(("height", "width", "rows", "cols", "lr_height", "lr_width"), pa.int64()),
+        **dict.fromkeys(("ratio", "gsd", "lr_gsd", "mtf", "snr"), pa.float64()),
         "simulated": pa.bool_(),
     }  # fmt: skip
     schema = pa.schema(
-        [(name, kinds.get(name, text)) for name in rows[0]], metadata={b"job": settings.encode()}
+        [(name, types.get(name, pa.string())) for name in rows[0]],
+        metadata={b"job": settings.encode()},
     )
     write_parquet(root / PAIRS, pa.Table.from_pylist(rows, schema=schema))
     return [PAIRS]
 
 
 def describe_pairs(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the table of pairs holds, JSON-ready; "tiles" is the largest grid of a scene."""
+    """Return a JSON-ready summary of the table of pairs; "tiles" is the largest grid."""
 
     def span(name: str) -> list[float] | None:
         values = [row[name] for row in rows]
@@ -235,7 +238,7 @@ def describe_pairs(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def concept_counts(root: Path, concepts: tuple[Concept, ...]) -> dict[str, int | None]:
-    """Return concept -> how many tiles show it, None where that is not known."""
+    """Return concept -> number of tiles with it, or None for a concept without labels."""
     table = read_parquet(root / LABELS)
     shares = np.stack([table[concept.name].to_numpy() for concept in concepts], axis=1)
     counts = present(shares, concepts).sum(axis=0).tolist()

@@ -1,7 +1,8 @@
-"""Presets of options, and the options of a training that only the paper's formulas need.
+"""Presets of options, and the training options that only the published equations need.
 
-`paper` is the cross-scale paper as printed: an option that is stated beside it wins. What the
-paper does not print is said here: lambda is 1, and gains of several texts are summed.
+The preset `paper` follows the published equations of the cross-scale paper. Options given with a
+preset override it. Two values are not in the paper and are chosen here: lambda is 1, and the gains
+of several texts are summed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PresetName = Literal["paper"]
 PAPER_TAU = 0.55
-"""The default threshold (Table 6), on scores scaled to 0 to 1 over the validation tiles."""
+"""Default threshold (Table 6) of scores scaled to [0, 1] over the validation tiles."""
 
 TRAIN: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -42,15 +43,15 @@ TRAIN: Mapping[str, Mapping[str, Any]] = {
 
 
 def train_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a training: those of its preset, and those that are stated."""
+    """Return the options of a training: the preset, overridden by the given options."""
     return {**TRAIN.get(str(given.get("preset")), {}), **given}
 
 
 def select_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a selection: those of its preset, and those that are stated.
+    """Return the options of a selection: the preset, overridden by the given options.
 
     Raises:
-        ParameterError: The paper's preset with another limit than its threshold.
+        ParameterError: The preset "paper" is combined with a budget or an observed ratio.
     """
     if given.get("preset") != "paper":
         return dict(given)
@@ -58,32 +59,32 @@ def select_options(given: Mapping[str, Any]) -> dict[str, Any]:
         if given.get(other) is not None:
             raise ParameterError(
                 f"--preset paper with --{other}",
-                "The paper selects by a threshold of scores, which keeps no budget.",
-                f"Leave out --preset, or type --threshold {PAPER_TAU} instead.",
+                "The paper selects by a score threshold, which does not respect a budget.",
+                f"Omit --preset, or use --threshold {PAPER_TAU} instead.",
             )
     return {**given, "threshold": PAPER_TAU if (tau := given.get("threshold")) is None else tau}
 
 
 class FormulaOptions(Job):
-    """Options of the formulas: fields of `TrainJob`; options of `bench observe` alone."""
+    """Options of the equations: fields of `TrainJob`, and options of `bench observe`."""
 
     similarity: Annotated[SimilarityKind, Option("Method")] = "lift"
-    """Similarity s of Eq. 5: lift, z, cosine (needs texts) or logit."""
+    """Similarity s of Eq. 5: lift, z, cosine (requires a text model) or logit."""
     reference: Annotated[Literal["tile", "scene", "overview"], Option("Method")] = "tile"
-    """Reference of the gain: the LR fill of the tile, or of the scene; or overview: tile and
-    overview as the text model itself embeds them (Eq. 5)."""
+    """Reference of the gain: tile or scene (the LR fill of the tile or the scene); or overview
+    (Eq. 5: tile and overview embedded by the text model itself)."""
     lam: Annotated[float, Option("Method", name="lambda")] = Field(1.0, ge=0)
     """Weight of the reference (lambda of Eq. 5)."""
     aggregate: Annotated[Literal["sum", "max"], Option("Method")] = "sum"
     """Aggregation of the gain over concepts: sum or max."""
     factor_scale: Annotated[Literal["quantile", "none"], Option("Method")] = "quantile"
-    """Scaling of the parts of a target before they are combined: quantile, or none (Eq. 6)."""
+    """Scaling of the factors of a target before they are combined: quantile, or none (Eq. 6)."""
     target_scale: Annotated[
         Literal["quantile", "ecdf", "scene_minmax", "scene_sum"], Option("Method")
     ] = "quantile"
     """Scaling of targets to [0, 1]: quantile, ecdf, scene_minmax or scene_sum."""
     sampler: Annotated[Literal["linear", "plain"], Option("Model")] = "linear"
-    """Sampler: linear (a ridge regression and what a network adds), or plain (a network alone)."""
+    """Sampler: linear (a ridge regression and a residual network), or plain (a network alone)."""
     norm_weight: Annotated[float, Option("Training")] = Field(0.5, ge=0)
     """Weight of the token norm in the representation loss; 0: cosine alone (Eq. 8)."""
     observed_weight: Annotated[float, Option("Training")] = Field(OBSERVED_WEIGHT, ge=0, le=1)

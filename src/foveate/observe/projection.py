@@ -1,8 +1,8 @@
-"""Projection of tokens to few components, of one scale.
+"""Principal component projection of tokens.
 
-The networks get projected tokens: centred, rotated to their principal components (Pearson 1901;
-here from the covariance, which is summed block by block), and of one scale. Nothing is whitened:
-models were trained for cosines of features.
+The networks receive projected tokens: centred, rotated to their principal components (Pearson 1901;
+from the covariance, summed in blocks), and divided by one common scale. Components are not
+whitened, since models are trained with cosine similarities of features.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from foveate.seeds import rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST = 200_000  # tokens to fit on
+_MAX_TOKENS = 200_000  # tokens to fit on
 _BLOCK = 8192
-_RIDGE = 1e-2  # of the mean variance
+_RIDGE = 1e-2  # relative to the mean variance
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A rotation to few components.
+    """A linear projection from D to d dimensions.
 
     Attributes:
-        mean: (D,) float32 of the training tokens.
-        basis: (D, d) float32, orthonormal columns.
-        scale: The components are divided by it: their mean square over training tokens is 1.
+        mean: (D,) float32, mean of the training tokens.
+        basis: (D, d) float32; columns are orthonormal after `fit`, not after `toward`.
+        scale: Divisor of the components; after `fit` their mean square over training tokens is 1.
     """
 
     mean: NDArray[np.float32]
@@ -39,12 +39,12 @@ class Projection:
 
     @classmethod
     def fit(cls, x: NDArray[np.floating], dim: int, *, seed: int = 0) -> Self:
-        """Fit to tokens.
+        """Fit the principal components of tokens.
 
         Args:
-            x: (n, D), possibly a memory map; at most 200,000 rows, drawn under the seed, are read.
-            dim: Components wanted; D if that is less.
-            seed: Of the draw.
+            x: (n, D), possibly a memory map; at most 200,000 random rows are read.
+            dim: Number of components; reduced to D if larger.
+            seed: Seed of the random rows.
 
         Raises:
             DataError: The tokens are all equal, or not finite.
@@ -56,29 +56,27 @@ class Projection:
         dim = min(dim, width)
         values, vectors = eigh(cov, subset_by_index=[width - dim, width - 1])
         basis = vectors[:, ::-1]
-        # Of a pair of opposite axes the one with the larger positive part: the same everywhere.
+        # Fix the sign: the entry of largest magnitude is positive, on every platform.
         basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(dim)])
         scale = float(np.sqrt(max(values.mean(), 1e-12)))
         return cls(mean.astype(np.float32), basis.astype(np.float32), scale)
 
     @classmethod
     def toward(cls, x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int = 0) -> Self:
-        """Fit the linear map from tokens of one model to the reduced tokens of another.
-
-        Ridge regression; here the columns of the basis are not orthonormal.
+        """Fit a ridge regression from tokens of one model to projected tokens of another.
 
         Args:
             x: (n, D), as in `fit`.
-            y: (n, d) reduced tokens of the same places; their mean is 0.
-            seed: Of the draw.
+            y: (n, d) projected tokens at the same locations; their mean is 0.
+            seed: Seed of the random rows.
 
         Raises:
             DataError: The tokens are all equal, or not finite.
         """
         mean, cov = _moments(x, x, seed)
-        _, both = _moments(x, y, seed)
+        _, cross = _moments(x, y, seed)
         cov += _RIDGE * np.trace(cov) / len(cov) * np.eye(len(cov))
-        return cls(mean.astype(np.float32), np.linalg.solve(cov, both).astype(np.float32), 1.0)
+        return cls(mean.astype(np.float32), np.linalg.solve(cov, cross).astype(np.float32), 1.0)
 
     @property
     def dim(self) -> int:
@@ -86,7 +84,7 @@ class Projection:
         return self.basis.shape[1]
 
     def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Reduce (..., D) to (..., d) float32, block by block."""
+        """Project (..., D) to (..., d) float32, in blocks."""
         flat = x.reshape(-1, x.shape[-1])
         out = np.empty((len(flat), self.dim), np.float32)
         for i in range(0, len(flat), _BLOCK):
@@ -98,14 +96,14 @@ class Projection:
 def _moments(
     x: NDArray[np.floating], y: NDArray[np.floating], seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of tokens and their covariance with others, block by block.
+    """Return the mean of `x` and its cross-covariance with `y`, summed in blocks.
 
     Raises:
         DataError: The tokens are all equal, or not finite.
     """
     rows = np.arange(len(x))
-    if len(x) > _MOST:
-        rows = np.sort(rng(seed, "observe/reduce").choice(len(x), _MOST, replace=False))
+    if len(x) > _MAX_TOKENS:
+        rows = np.sort(rng(seed, "observe/reduce").choice(len(x), _MAX_TOKENS, replace=False))
     blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
     sums = [np.asarray(x[block], np.float64).sum(axis=0) for block in blocks]
     mean = np.sum(sums, axis=0) / max(1, len(rows))
@@ -117,8 +115,8 @@ def _moments(
         variance += float((part * part).sum())
     if not np.isfinite(cov).all() or not variance > 0:
         raise DataError(
-            "features that are all equal, or not finite",
-            "There is nothing to tell the tiles apart by.",
+            "features are all equal, or not finite",
+            "Training needs features that differ between tiles.",
             "Check the imagery and --scale.",
         )
     return mean, cov / len(rows)

@@ -1,4 +1,4 @@
-"""`rank`: from overviews to tiles, the one first that is most worth seeing in high resolution."""
+"""`rank`: rank the tiles of overviews by their value in high resolution."""
 
 from __future__ import annotations
 
@@ -43,17 +43,18 @@ if TYPE_CHECKING:
     from foveate.selection import Ranking
 
 LEARNED, DESIGN = "learned", "design"
-FROM_LR = get_args(PolicyName)  # what needs no HR
+FROM_LR = get_args(PolicyName)  # policies that do not need HR
 
 
 @dataclass(frozen=True, eq=False)
 class TileScores:
-    """Tiles of a target, ranked.
+    """Scores and ranking of tiles.
 
     Attributes:
-        ranking: All n tiles. Its scores are calibrated ones of the sampler, or those of the policy.
-        raw: (n,) what the sampler says, 0 to 1; NaN by another policy.
-        sd: (n,) standard deviation over its heads; NaN by another policy.
+        ranking: Ranking of all n tiles, with calibrated scores of the sampler, or the scores of
+            another policy.
+        raw: (n,) raw scores of the sampler, 0 to 1; NaN for another policy.
+        sd: (n,) standard deviation over the heads of the sampler; NaN for another policy.
     """
 
     ranking: Ranking
@@ -73,38 +74,39 @@ def rank(
     device: str = "auto",
     progress: ProgressFn | None = None,
 ) -> Ranking:
-    """Rank the tiles of overviews from most to least worth seeing in high resolution.
+    """Rank the tiles of overviews by their value in high resolution, highest first.
 
-    No pixel of high resolution is read, also not that of pairs.
+    No high-resolution pixels are read, not even those of pairs.
 
     Args:
         overviews: A pool of overviews that are cut into rows and columns; files or folders, which
             are cut as in training; or pairs, or their folder.
         observer: A trained observer, or its folder.
-        policy: "learned", the observer's sampler; "design", the same with tiles that tell of each
-            other apart; or a baseline: "random", "uniform", "lr-entropy", "covariate". "auto" is
-            what the training has found, see `policy_of`.
-        covariate: A raster (night lights, population), for that policy.
-        bands: 1-based bands in the place of those of the training; empty for the same.
-        tile: Side of a tile in pixels of overviews that are files; that of the training when None.
-        seed: Of ties, and of policies that draw.
-        device: Of the encoder, and of an observer that is loaded.
-        progress: Called with ticks.
+        policy: "learned", the sampler of the observer; "design", the sampler with an experimental
+            design that avoids redundant tiles; or a baseline: "random", "uniform", "lr-entropy",
+            "covariate". "auto" is the best policy of the training, see `policy_of`.
+        covariate: Raster (night lights, population) for the policy "covariate".
+        bands: 1-based bands that replace the bands of the training; empty for the same bands.
+        tile: Side of a tile in pixels of overviews that are files; None: as in training.
+        seed: Seed of ties and random policies.
+        device: Device of the encoder, and of an observer loaded from a folder.
+        progress: Progress callback.
 
     Returns:
-        The ranking; ``ranking.at("12%")`` keeps a budget exactly. Scores of the sampler are
-        calibrated: 0.9 is above 90 % of the tiles that it was validated on.
+        The ranking; ``ranking.at("12%")`` never exceeds a budget. Scores of the sampler are
+        calibrated: a score of 0.9 is above 90 % of the validation tiles.
 
     Raises:
-        DataError: Nothing to look at, or not what the observer was trained on; see `open_pool`.
-        ParameterError: A policy that needs more than overviews.
+        DataError: There is no imagery, or it does not match the training; see `open_pool`.
+        ParameterError: The policy needs more than overviews.
     """
     check_policy(policy, covariate)
-    own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
-    target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
+    if not isinstance(observer, Observer):
+        observer = Observer.load(observer, device=device)
+    target = open_tiles(overviews, observer, bands=bands, tile=tile, progress=progress)
     return score_tiles(
-        target, own, policy=policy_of(policy, own.record), covariate=covariate, bands=bands,
-        seed=seed, device=device, progress=progress,
+        target, observer, policy=policy_of(policy, observer.record), covariate=covariate,
+        bands=bands, seed=seed, device=device, progress=progress,
     ).ranking  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def open_tiles(
     """Open overviews, and cut them into tiles as in training; see `rank`.
 
     Raises:
-        DataError: Nothing to look at, or not what the observer was trained on.
+        DataError: There is no imagery, or it does not match the training.
     """
     if isinstance(overviews, Pool | Pairs):
         return overview_tiles(overviews)
@@ -137,45 +139,44 @@ def score_tiles(
     Args:
         target: Tiles and overviews.
         observer: The observer.
-        policy: Name.
-        covariate: A raster, for that policy.
-        bands: 1-based bands in the place of those of the training.
-        seed: Of ties, and of policies that draw.
-        device: Of the encoder.
-        run: Keeps the tokens.
-        progress: Called with ticks.
+        policy: Name of the policy.
+        covariate: Raster for the policy "covariate".
+        bands: 1-based bands that replace the bands of the training.
+        seed: Seed of ties and random policies.
+        device: Device of the encoder.
+        run: Run that caches the tokens.
+        progress: Progress callback.
     """
     check_reads(target.overviews, observer.record.encoders["lr"], bands)
-    nothing = np.full(len(target.pool), np.nan)
+    nan = np.full(len(target.pool), np.nan)
     evidence: dict[str, Any] = {"place": target.place}
     if policy == "covariate":
         evidence["covariate"] = covered(target, covariate)
     if policy not in (LEARNED, DESIGN, "lr-entropy"):
-        found = apply_policy(target.pool, policy, evidence, seed=seed)
-        return TileScores(found, nothing, nothing)
-    parts = TiledInference(
+        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan)
+    inference = TiledInference(
         target, observer, bind_lr(target, observer, bands, device), run, progress
     )
     if policy != LEARNED:
         if policy == DESIGN:
-            evidence[DESIGN] = parts.design()
+            evidence[DESIGN] = inference.design()
         else:
-            evidence["probabilities"] = parts.probabilities(concept_head(target, observer, device))
-        found = apply_policy(target.pool, policy, evidence, seed=seed)
-        return TileScores(found, nothing, nothing)
-    score, raw, sd = parts.scores()
-    found = apply_policy(target.pool, policy, {"learned": raw}, seed=seed)
-    return TileScores(replace(found, score=score[found.rows]), raw, sd)
+            head = concept_head(target, observer, device)
+            evidence["probabilities"] = inference.probabilities(head)
+        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan)
+    score, raw, sd = inference.scores()
+    ranking = apply_policy(target.pool, policy, {"learned": raw}, seed=seed)
+    return TileScores(replace(ranking, score=score[ranking.rows]), raw, sd)
 
 
 def policy_of(stated: str, record: ObserverConfig, mode: Mode = "budget") -> str:
-    """Return the policy that is used.
+    """Return the policy to use.
 
     Args:
-        stated: What was asked for. "auto" is what the training has found: its sampler if that was
-            better than random tiles, else the best of the policies that learn nothing.
-        record: The observer's.
-        mode: What decides how many tiles are chosen: only scores of the sampler have thresholds.
+        stated: Policy of the job. "auto" is the trained policy if it was better than random tiles
+            in training, otherwise the best of the untrained baselines.
+        record: Configuration of the observer.
+        mode: "budget", "threshold" or "obr"; only scores of the sampler have thresholds.
     """
     if stated != AUTO:
         return stated
@@ -183,35 +184,35 @@ def policy_of(stated: str, record: ObserverConfig, mode: Mode = "budget") -> str
 
 
 def check_policy(policy: str, covariate: str | Path | None) -> None:
-    """Check that a policy needs nothing but overviews.
+    """Check that a policy can be applied to overviews, with a covariate if it needs one.
 
     Raises:
-        UnknownNameError: No such policy.
-        ParameterError: It needs more, or a covariate that is not given, or has one that it does
-            not look at.
+        UnknownNameError: The policy is unknown.
+        ParameterError: The policy needs more than overviews, a required covariate is missing, or
+            the policy does not use the given covariate.
     """
     name = LEARNED if policy == AUTO else get_policy(policy).name
     if name not in FROM_LR:
         raise ParameterError(
             f"policy={policy!r}",
-            f"From overviews alone there are {', '.join(FROM_LR)}.",
-            "Others are compared by foveate bench observe.",
+            f"Policies that need overviews only: {', '.join(FROM_LR)}.",
+            "Use foveate bench observe to compare other policies.",
         )
     if (name == "covariate") != (covariate is not None):
         raise ParameterError(
             "the policy 'covariate' without a raster"
             if covariate is None
             else f"a covariate for the policy {policy!r}",
-            "The covariate is what the policy 'covariate' draws by.",
-            "--policy covariate --covariate RASTER",
+            "The policy 'covariate' requires a raster, and no other policy uses one.",
+            "Use --policy covariate --covariate RASTER.",
         )
 
 
 def bind_lr(target: OverviewTiles, observer: Observer, bands: Sequence[int], device: str) -> Embeds:
-    """Build the LR encoder for overviews, as it was in training.
+    """Build the LR encoder of the training for overviews.
 
     Raises:
-        DataError: Its weights are not those of the training.
+        DataError: Its weights, or the scale of features, differ from the training.
     """
     encoder = observer.record.encoders["lr"]
     handle = observer.handle("lr", device)
@@ -221,28 +222,28 @@ def bind_lr(target: OverviewTiles, observer: Observer, bands: Sequence[int], dev
             device=device,
         )  # fmt: skip
     if handle.family == FEATURES:
-        found = stored_scale(handle, target.overviews, handle.bands)
-        if encoder.spec.scale is None or not np.allclose(found, encoder.spec.scale):
+        scale = stored_scale(handle, target.overviews, handle.bands)
+        if encoder.spec.scale is None or not np.allclose(scale, encoder.spec.scale):
             raise DataError(
                 "features with another scale or offset than in training",
-                "An observer sees numbers that mean what they meant in training.",
-                "Give the product as it was then, and with the same scale and offset.",
+                "Scale and offset of features must be those of the training.",
+                "Use the same product with the same scale and offset.",
             )
     model: Any = bind(handle, Pool(np.array([], np.str_), target.overviews))
     if model.spec.fingerprint != encoder.spec.fingerprint:
         raise DataError(
             f"the LR encoder {encoder.name!r} has other weights than in training",
-            "An observer reads overviews with the very encoder that it was trained with.",
-            "Train again, or put the weights back.",
+            "An observer needs the encoder that it was trained with.",
+            "Restore the weights, or train again.",
         )
     return model
 
 
 def concept_head(target: OverviewTiles, observer: Observer, device: str = "auto") -> Any:
-    """Return what tells the concepts of tiles from their tokens, by labels or else by texts.
+    """Return the classifier of concepts of an observer: trained on labels, or else from texts.
 
     Raises:
-        DataError: The observer knows no concepts.
+        DataError: The observer has no concepts.
     """
     from foveate.models.heads import templates_from, text_head
     from foveate.observe.heads import TextConcepts
@@ -252,11 +253,11 @@ def concept_head(target: OverviewTiles, observer: Observer, device: str = "auto"
     concepts = observer.record.concepts
     if observer.to_text is None or not concepts:
         raise DataError(
-            "this observer knows no concepts",
-            "It was trained without labels and without a model that reads texts.",
-            "Use another policy, or train it on pairs with --masks and --concepts.",
+            "this observer has no concepts",
+            "It was trained without labels and without a text model.",
+            "Use another policy, or train on pairs with --masks and --concepts.",
         )
     text: Any = bind(observer.handle("text", device), Pool(np.array([], np.str_), target.overviews))
-    called = {concept.name: concept.texts for concept in concepts}
-    head = text_head(text, called, templates=templates_from(observer.record.templates))
+    texts = {concept.name: concept.texts for concept in concepts}
+    head = text_head(text, texts, templates=templates_from(observer.record.templates))
     return TextConcepts(head, observer.to_text)

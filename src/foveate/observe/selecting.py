@@ -1,6 +1,6 @@
-"""Selection: from ranked overviews to the tiles that are worth seeing in high resolution.
+"""Steps of the select job: rank the tiles of overviews, and cut the ranking.
 
-LR tokens and the ranking are steps of the run: another budget or threshold costs a cut.
+LR tokens and the ranking are steps of the run, so another budget or threshold reuses them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 def areas(pool: Pool) -> NDArray[np.float64]:
-    """Return (n,) valid ground of each tile: square metres, or pixels without a georeference."""
+    """Return the (n,) valid area of tiles in square metres, or pixels without a georeference."""
     return pool.costs()["area" if pool.georeferenced else "pixels"]
 
 
@@ -62,12 +62,12 @@ def describe_selection(
 
     Args:
         target: Tiles and overviews.
-        record: The observer's.
-        selection: What was chosen.
-        budget: Under which budget, or None.
-        threshold: Calibrated score above which tiles were chosen, or None.
-        expected: Share of the area that a threshold should choose, or None.
-        lr_cost: Price of LR per area, as a share of that of HR.
+        record: Configuration of the observer.
+        selection: The selected tiles.
+        budget: Budget of the selection, or None.
+        threshold: Calibrated score above which tiles were selected, or None.
+        expected: Share of the area that the threshold is expected to select, or None.
+        lr_cost: Cost of LR per area, as a share of the cost of HR.
     """
     area = areas(target.pool)
     chosen = area[selection.rows]
@@ -117,21 +117,20 @@ def describe_selection(
 
 
 def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> dict[str, Any]:
-    """Return what the training found of the policy on held-out scenes, JSON-ready.
+    """Return the evaluation of a policy on held-out scenes of the training, JSON-ready.
 
     Args:
-        record: The observer's.
-        policy: That the tiles were chosen by.
-        asked: What was asked for: "auto" may have taken another policy than the trained one.
+        record: Configuration of the observer.
+        policy: Policy of the selection.
+        asked: Policy of the job; "auto" may be replaced by a baseline.
 
     Returns:
-        "known": whether the training has compared this policy with random tiles. If so "policy":
-        the one that all is said of, that which "auto" has not taken where it fell back to another
-        one, and "fallback": that other one, or ""; "measure"
-        and "shares" (of the curve whose mean height is compared), "split", "scenes", "groups",
-        "random" and "value" (the two heights), "difference" (mean, low, high; or None), "p",
-        "verdict" ("better", "worse", "tied", "open", or None) and "best", of the policies that
-        are better than random tiles the one of the highest value, "" for none.
+        "known": whether the training compared this policy with random tiles. If so: "policy", the
+        evaluated policy (the trained policy if "auto" fell back to a baseline), and "fallback",
+        that baseline, or ""; "measure" and "shares" (of the curve whose mean is compared), "split",
+        "scenes", "groups", "random" and "value" (the two means), "difference" (mean, low, high; or
+        None), "p", "verdict" ("better", "worse", "tied", "open", or None) and "best", the policy of
+        the highest value among those better than random tiles, or "".
     """
     held_out, fallback = record.held_out, ""
     if held_out is not None and asked == AUTO and policy in SIMPLE:
@@ -139,8 +138,8 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
     compared = held_out["against_random"]["policies"] if held_out is not None else {}
     if held_out is None or policy not in compared:
         return {"known": False}
-    random, own = held_out["against_random"]["random"], compared[policy]
-    values = {n: one["area"] for n, one in compared.items() if one["verdict"] == "better"}
+    random, result = held_out["against_random"]["random"], compared[policy]
+    values = {n: other["area"] for n, other in compared.items() if other["verdict"] == "better"}
     return {
         "known": True,
         "policy": policy,
@@ -148,8 +147,8 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
         **{key: held_out[key] for key in ("measure", "shares", "split", "scenes")},
         "groups": held_out["against_random"]["groups"],
         "random": random,
-        "value": own["area"],
-        **{key: own[key] for key in ("difference", "p", "verdict")},
+        "value": result["area"],
+        **{key: result[key] for key in ("difference", "p", "verdict")},
         "best": max(values, key=lambda name: values[name], default=""),
     }
 
@@ -157,10 +156,10 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
 def _notes(target: OverviewTiles, record: ObserverConfig, ratio: float, source: str) -> list[str]:
     notes = cautions(target, record)
     if source == "assumed":
-        notes.append(f"An HR pixel is taken to have 1/{ratio:g} of the side of an LR pixel.")
+        notes.append(f"The side of an HR pixel is assumed to be 1/{ratio:g} of an LR pixel.")
     if not target.pool.georeferenced:
         notes.append(
-            f"Areas are counted in pixels, and there is no tiles.geojson: {target.pool.unplaced}."
+            f"Areas are in pixels, and tiles.geojson is not written: {target.pool.unplaced}."
         )
     return notes
 
@@ -168,35 +167,35 @@ def _notes(target: OverviewTiles, record: ObserverConfig, ratio: float, source: 
 def _by_scene(
     target: OverviewTiles, selection: Selection, area: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the share of the area of each scene with tiles that was chosen."""
+    """Return the selected share of the area of each scene with tiles."""
     number = target.place[:, 0]
-    whole = np.bincount(number, area)
-    got = np.bincount(number, area * selection.mask(), len(whole))
-    return got[whole > 0] / whole[whole > 0]
+    total = np.bincount(number, area)
+    selected = np.bincount(number, area * selection.mask(), len(total))
+    return selected[total > 0] / total[total > 0]
 
 
 def _mocr(
     chosen: NDArray[np.float64], area: NDArray[np.float64], low: float, high: float, lr_cost: float
 ) -> float:
-    """Return the MOCR of all in LR and what was chosen in HR on top (Eq. 11)."""
+    """Return the MOCR of all tiles in LR and the selected tiles in HR (Eq. 11)."""
     return mocr(
         np.append(chosen, area.sum()), np.append(np.full(len(chosen), high), low),
         two_scale_price(high, low, lr_cost=lr_cost), area, finest=high,
     )  # fmt: skip
 
 
-VERSION = 1  # raised when the same job gives another result
+VERSION = 1  # increased when the same job gives another result
 
 
 def open_overviews(job: SelectJob, record: ObserverConfig) -> OverviewTiles:
-    """Open overviews or pairs, headers only.
+    """Open the headers of overviews or pairs.
 
     Args:
-        job: Which imagery.
-        record: Of the observer, which says how large a tile is.
+        job: Options of imagery.
+        record: Configuration of the observer, with the tile size.
 
     Raises:
-        ParameterError: Pairs with other paths, or with options that say how imagery is read.
+        ParameterError: Pairs are given with other paths, or with options of reading imagery.
     """
     folders = [path for path in job.images if is_pairs(path)]
     if not folders:
@@ -204,24 +203,24 @@ def open_overviews(job: SelectJob, record: ObserverConfig) -> OverviewTiles:
     if len(job.images) > 1:
         raise ParameterError(
             f"{len(job.images)} paths, of which {folders[0]!r} is a run",
-            "Pairs are given alone, overviews as files or folders of them.",
-            "Give the folder of the pairs, or its folder 'overviews'.",
+            "Allowed: one folder of pairs, or files and folders of overviews.",
+            "Use the folder of the pairs alone, or its folder 'overviews'.",
         )
     fields = ("nodata", "extra", "stack", "min_valid", "skip_empty", "tile")
     stated = [n for n in fields if getattr(job, n) != type(job).model_fields[n].get_default()]
     if stated:
         raise ParameterError(
             f"--{stated[0].replace('_', '-')} with pairs",
-            "How pairs are read was said when they were prepared.",
-            "Leave it out, or prepare them again.",
+            "Options of reading imagery are set when pairs are prepared.",
+            "Omit the option, or prepare the pairs again.",
         )
     return overview_tiles(open_pairs(folders[0]))
 
 
 def check_units(budget: Budget, pool: Pool) -> None:
-    """Refuse a budget that no pool of these headers can have.
+    """Raise an error for a budget in a unit that the pool does not have.
 
-    How much of a tile is valid is not known yet: the cost of its area is checked later.
+    The valid area of tiles is unknown before the scan, so the cost in area is checked later.
     """
     costs = pool.costs()
     for unit, amount in budget.limits.items():
@@ -232,15 +231,15 @@ def check_units(budget: Budget, pool: Pool) -> None:
 def measured(
     headers: OverviewTiles, job: SelectJob, run: Run, progress: ProgressFn | None
 ) -> tuple[OverviewTiles, str]:
-    """Measure what is valid of overviews (pairs are measured), and return a hash of the pool."""
+    """Scan the valid pixels of overviews (not of pairs), and return the tiles and a pool hash."""
     if headers.pairs is None:
         pool, key = measure(headers.pool, job, run, progress)
         return replace(headers, pool=pool), key
     pool = headers.pool
     assert pool.tiles is not None  # noqa: S101  (pairs are cut from scenes)
     shares = digest(pool.tiles.valid_share)
-    prints = [s.source.info.fingerprint for s in (*pool.scenes, *headers.overviews)]
-    key = digest([VERSION, digest_ids(pool.ids), shares, prints])
+    fingerprints = [s.source.info.fingerprint for s in (*pool.scenes, *headers.overviews)]
+    key = digest([VERSION, digest_ids(pool.ids), shares, fingerprints])
 
     def work() -> tuple[str, ...]:
         save_pool(run.path, pool)
@@ -255,7 +254,7 @@ def score_step(
     covariate: str | None, bands: Sequence[int], seed: int, device: str,
     progress: ProgressFn | None,
 ) -> tuple[TileScores, str]:  # fmt: skip
-    """Rank by a policy unless the run has done so; return the scores and the key of the step.
+    """Run the ranking step, and return the scores and the key of the step.
 
     See `score_tiles` for the options.
     """
@@ -265,11 +264,11 @@ def score_step(
     key = digest([VERSION, pool_key, files, policy, covariate, rasters, bands, seed])
 
     def work() -> list[str]:
-        found = score_tiles(
+        scores = score_tiles(
             target, observer, policy=policy, covariate=covariate, bands=bands, seed=seed,
             device=device, run=run, progress=progress,
         )  # fmt: skip
-        results.save_scores(run.path / file, found)
+        results.save_scores(run.path / file, scores)
         return [file]
 
     run.do(f"rank {policy}", key, work)
@@ -277,37 +276,37 @@ def score_step(
 
 
 def cut_ranking(
-    found: TileScores, pool: Pool, calibration: Calibration, *, budget: Budget | None,
+    scores: TileScores, pool: Pool, calibration: Calibration, *, budget: Budget | None,
     obr: float | None, threshold: float | None, raw: bool = False,
 ) -> tuple[Selection, float | None, float | None]:  # fmt: skip
-    """Choose tiles by a budget, an observed share or a threshold.
+    """Select tiles by a budget, an observed ratio or a threshold.
 
     Args:
-        found: How the tiles were ranked.
-        pool: Their pool.
-        calibration: Of the observer.
-        budget: How much may be chosen, or None.
-        obr: Share of the area, or None.
-        threshold: Of the scores, or None.
-        raw: Whether the threshold is one of raw scores, scaled over the validation tiles, as in
-            the paper; then no share is expected.
+        scores: Scores and ranking of the tiles.
+        pool: Pool of the tiles.
+        calibration: Calibration of the observer.
+        budget: Budget, or None.
+        obr: Share of the area to select, or None.
+        threshold: Threshold of the scores, or None.
+        raw: Whether the threshold applies to raw scores, scaled over the validation tiles, as in
+            the paper; the expected share is then None.
 
     Returns:
-        The selection, the score above which tiles were chosen, and the share of the area that was
-        expected; None with a budget.
+        The selection, the score above which tiles are selected, and the expected share of the area;
+        the last two are None with a budget.
     """
-    ranking = found.ranking
+    ranking = scores.ranking
     if budget is not None:
         return ranking.at(budget), None, None
     if obr is not None:
-        # On raw scores: calibrated ones end at 1, and what lies above would be one tie.
-        tau = threshold_for(obr, found.raw, costs=areas(pool))
-        chosen = over(found.raw, tau)[ranking.rows]
+        # Use raw scores: calibrated scores saturate at 1, where all larger raw scores would tie.
+        tau = threshold_for(obr, scores.raw, costs=areas(pool))
+        chosen = over(scores.raw, tau)[ranking.rows]
         threshold, expected = float(calibration([tau])[0]), obr
     else:
         threshold = float(threshold or 0.0)
-        scores = calibration.scaled(found.raw)[ranking.rows] if raw else ranking.score
-        chosen, expected = over(scores, threshold), None if raw else 1 - threshold
+        values = calibration.scaled(scores.raw)[ranking.rows] if raw else ranking.score
+        chosen, expected = over(values, threshold), None if raw else 1 - threshold
     rows = ranking.rows[chosen]
     spent = {unit: float(cost[rows].sum()) for unit, cost in pool.costs().items()}
     mode = "threshold" if obr is None else "obr"
@@ -323,18 +322,18 @@ def save_results(
     run: Run, target: OverviewTiles, scores: TileScores, selection: Selection, *,
     budget: Budget | None, spec: EncoderSpec, bands: Sequence[int], key: str, maps_key: str,
 ) -> None:  # fmt: skip
-    """Write a selection with its tables, maps and pictures; those of other scenes are removed.
+    """Write a selection with its tables, maps and thumbnails; remove files of other scenes.
 
     Args:
-        run: Open for writing.
+        run: Run, open for writing.
         target: Tiles and overviews.
-        scores: How they were ranked.
-        selection: What was chosen.
-        budget: Under which budget, or None.
-        spec: Of the LR encoder.
-        bands: Of the pictures.
-        key: Hash of everything that the selection depends on.
-        maps_key: The same of the ranking.
+        scores: Scores and ranking of the tiles.
+        selection: The selected tiles.
+        budget: Budget of the selection, or None.
+        spec: Specification of the LR encoder.
+        bands: Bands of the thumbnails.
+        key: Hash of all inputs of the selection.
+        maps_key: Hash of all inputs of the ranking.
     """
     pool, path = target.pool, run.path
     about = {
@@ -349,9 +348,9 @@ def save_results(
         ),
     )  # fmt: skip
     run.do("maps", maps_key, lambda: results.save_maps(path, target, scores))
-    prints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
+    fingerprints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
     run.do(
-        "thumbs", digest([VERSION, prints, list(bands)]),
+        "thumbs", digest([VERSION, fingerprints, list(bands)]),
         lambda: results.save_thumbs(path, target, bands),
     )  # fmt: skip
     results.prune(path, target)

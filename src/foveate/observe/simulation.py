@@ -1,8 +1,8 @@
-"""A low-resolution (LR) view of a high-resolution (HR) raster, with a stated MTF and noise.
+"""Simulation of a low-resolution (LR) view of a high-resolution (HR) raster.
 
-What a coarser sensor would see of the same ground: every HR pixel is read (never an overview of
-the file, nor every n-th pixel) and blurred by the point spread function of an LR pixel; then noise
-is added.
+A coarser sensor with a given MTF and noise is simulated: every HR pixel is read (never an overview
+of the file, nor every n-th pixel) and blurred by the point spread function of an LR pixel; then
+noise is added.
 
 The point spread function is the box of one LR pixel convolved with a Gaussian. Along one axis its
 modulation transfer function (MTF) at the frequency f, in cycles per HR pixel, with r HR pixels to
@@ -10,12 +10,12 @@ an LR pixel, is ::
 
     MTF(f) = sinc(r f) * sinc(f) * exp(-2 (pi sigma f)^2),     sinc(x) = sin(pi x) / (pi x)
 
-where sinc(f) stands for the HR pixels themselves, which have a size. At the Nyquist frequency of
-LR, f = 1 / (2 r), it is m when ::
+where sinc(f) is the response of the HR pixels themselves. At the Nyquist frequency of LR,
+f = 1 / (2 r), the MTF is m for ::
 
     sigma = r * sqrt(2 ln(sinc(1/2) sinc(1/(2 r)) / m)) / pi    HR pixels.
 
-The box alone gives sinc(1/2) = 0.637, so m lies below that.
+The box alone has sinc(1/2) = 0.637, the upper limit of m.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 
     Axis = tuple[NDArray[np.int64], NDArray[np.float64]]
 
-_REACH = 5.0  # sigmas beyond the LR pixel: less than 1e-6 of the weight lies farther out
-_BLOCK = 1 << 22  # HR pixels of a band that are read at a time
+_REACH = 5.0  # truncation in sigmas beyond the LR pixel; less than 1e-6 of the weight is lost
+_BLOCK = 1 << 22  # HR pixels per band that are read at a time
 
 
 @dataclass(frozen=True)
 class View:
-    """An LR image in the dtype of its HR.
+    """An LR image in the dtype of the HR image.
 
     Attributes:
-        data: (c, h, w) in the native dtype; `nodata` under invalid pixels.
+        data: (c, h, w) in the native dtype; `nodata` in invalid pixels.
         valid: (h, w) bool: at least half of the weight of the point spread function is valid.
-        nodata: Value of invalid pixels, which no valid one has; None when all are valid.
+        nodata: Value of invalid pixels, not used by valid pixels; None if all pixels are valid.
         geobox: Georeference, or None.
     """
 
@@ -66,17 +66,17 @@ class View:
 def low_shape(shape: tuple[int, int], ratio: float) -> tuple[int, int]:
     """Return the size in LR pixels of a raster of ``shape`` HR pixels.
 
-    Rounded; LR pixels cover the same extent, so that their true ratio differs slightly where
+    The size is rounded. LR pixels cover the same extent, so their true ratio differs slightly if
     `ratio` does not divide the shape.
 
     Raises:
-        ParameterError: A ratio that does not make pixels larger.
+        ParameterError: The ratio is not above 1.
     """
     if not (math.isfinite(ratio) and ratio > 1):
         raise ParameterError(
             f"ratio = {ratio:g}",
-            "The ratio is the side of an LR pixel in HR pixels, above 1.",
-            "--ratio 10",
+            "The ratio, the side of an LR pixel in HR pixels, must be above 1.",
+            "For example --ratio 10.",
         )
     return (max(1, round(shape[0] / ratio)), max(1, round(shape[1] / ratio)))
 
@@ -86,30 +86,29 @@ def psf_sigma(ratio: float, mtf: float | None) -> float:
 
     Args:
         ratio: HR pixels along the side of an LR pixel.
-        mtf: Modulation at the Nyquist frequency of LR, above 0; see the head of this file.
+        mtf: MTF at the Nyquist frequency of LR, above 0; see the module docstring.
 
     Raises:
-        ParameterError: An MTF that no such function has.
+        ParameterError: The MTF is out of range.
     """
     box = float(np.sinc(0.5) * np.sinc(0.5 / ratio))
     if mtf is None or not 0 < mtf < box:
         given = "no MTF" if mtf is None else f"mtf = {mtf:g}"
         raise ParameterError(
             f"{given} for a ratio of {ratio:g}",
-            f"The MTF at the Nyquist frequency lies above 0 and below {box:.3f}, which is what the "
-            "square of a pixel has without any blur (sinc(1/2) = 0.637, less the size of an HR "
-            "pixel).",
-            "Sensors mostly have 0.15 to 0.3: --mtf 0.25",
+            f"The MTF at the Nyquist frequency must be above 0 and below {box:.3f}, the MTF of a "
+            "square pixel without blur (sinc(1/2) = 0.637, times the response of an HR pixel).",
+            "Most sensors have 0.15 to 0.3: --mtf 0.25.",
         )
     return ratio * math.sqrt(2 * math.log(box / mtf)) / math.pi
 
 
 def psf_weights(high: int, low: int, mtf: float | None) -> Axis:
-    """Say which HR pixels along one axis make each LR pixel, and with which weight.
+    """Return the HR pixels along one axis that contribute to each LR pixel, and their weights.
 
     The weight of an HR pixel is the integral of the Gaussian over it and over the LR pixel, in
-    closed form, so that `high` need not be a multiple of `low`. Weights sum to 1, at the edges
-    too, where nothing is known of the ground beyond.
+    closed form, so `high` need not be a multiple of `low`. Weights sum to 1, also at the edges,
+    where pixels outside the raster are ignored.
 
     Args:
         high: Number of HR pixels.
@@ -117,26 +116,26 @@ def psf_weights(high: int, low: int, mtf: float | None) -> Axis:
         mtf: See `psf_sigma`.
 
     Returns:
-        (k, low) int64 pixels and (k, low) float64 weights, 0 for those outside.
+        (k, low) int64 pixels and (k, low) float64 weights, 0 for pixels outside the raster.
     """
     ratio = high / low
     sigma = psf_sigma(ratio, mtf)
     left = np.arange(low) * ratio
     reach = _REACH * sigma
     first = np.floor(left - reach)
-    place = first + np.arange(int(np.ceil(ratio + 2 * reach)) + 1)[:, None]
-    # Twice integrated, the Gaussian is F; the integral over two intervals is four values of it.
-    near, far = left - place, left + ratio - place
+    index = first + np.arange(int(np.ceil(ratio + 2 * reach)) + 1)[:, None]
+    # F is the second antiderivative of the Gaussian; the double integral is four values of F.
+    near, far = left - index, left + ratio - index
     weight = (
-        _twice_integrated(far, sigma) - _twice_integrated(near, sigma)
-        - _twice_integrated(far - 1, sigma) + _twice_integrated(near - 1, sigma)
+        _second_antiderivative(far, sigma) - _second_antiderivative(near, sigma)
+        - _second_antiderivative(far - 1, sigma) + _second_antiderivative(near - 1, sigma)
     )  # fmt: skip
-    inside = (place >= 0) & (place < high)
+    inside = (index >= 0) & (index < high)
     weight = np.where(inside, np.maximum(weight, 0), 0)
-    return np.clip(place, 0, high - 1).astype(np.int64), weight / weight.sum(axis=0)
+    return np.clip(index, 0, high - 1).astype(np.int64), weight / weight.sum(axis=0)
 
 
-def _twice_integrated(t: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def _second_antiderivative(t: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """F with F'' the density of a Gaussian: t Phi(t / sigma) + sigma phi(t / sigma)."""
     from scipy.special import ndtr
 
@@ -156,35 +155,38 @@ def simulate(
 ) -> View:
     """Simulate the LR view of a raster.
 
-    HR is read in bands of rows with what the point spread function needs beyond them, so that
-    memory holds the LR image and a band of HR, whatever the size of the raster. The result does
-    not depend on the size of the bands.
+    HR is read in strips of rows, with the margin of the point spread function, so that memory holds
+    the LR image and one strip of HR for any size of raster. The result does not depend on the
+    height of the strips.
 
     Args:
-        source: HR pixels. Only valid ones contribute.
-        ratio: Side of an LR pixel in HR pixels, above 1, not necessarily whole; see `low_shape`.
-        mtf: Modulation at the Nyquist frequency of LR; see `psf_sigma`.
-        snr: Signal to noise: Gaussian noise has the mean of its band (over valid LR pixels)
-            divided by this as its standard deviation. None for no noise.
-        seed: Of the noise.
-        name: Of the scene: each has noise of its own.
-        block: LR rows that are made at a time; as many as memory bears when None.
+        source: HR pixels. Only valid pixels contribute.
+        ratio: Side of an LR pixel in HR pixels, above 1, not necessarily an integer; see
+            `low_shape`.
+        mtf: MTF at the Nyquist frequency of LR; see `psf_sigma`.
+        snr: Signal-to-noise ratio: the standard deviation of the Gaussian noise of a band is its
+            mean (over valid LR pixels) divided by `snr`. None for no noise.
+        seed: Seed of the noise.
+        name: Scene id; the noise of each scene is different.
+        block: LR rows that are computed at a time; None: chosen by memory.
 
     Raises:
-        ParameterError: A ratio, an MTF or a signal to noise that cannot be.
+        ParameterError: The ratio, the MTF or the signal-to-noise ratio is out of range.
         DataError: The file cannot be read.
     """
     if snr is not None and not snr > 0:
         raise ParameterError(
-            f"snr = {snr:g}", "The signal to noise is above 0; None is no noise.", "--snr 100"
+            f"snr = {snr:g}",
+            "The signal-to-noise ratio must be positive; None is no noise.",
+            "For example --snr 100.",
         )
     info = source.info
     shape = low_shape(info.shape, ratio)
     axes = tuple(psf_weights(n, m, mtf) for n, m in zip(info.shape, shape, strict=True))
-    ground = _blurred(source, axes[0], axes[1], block)
+    blurred = _blurred(source, axes[0], axes[1], block)
     if snr is not None:
-        _add_noise(ground, snr, rng(seed, f"observe/noise/{name}"))
-    return _native(ground, info, resize_geobox(info.geobox, shape))
+        _add_noise(blurred, snr, rng(seed, f"observe/noise/{name}"))
+    return _native(blurred, info, resize_geobox(info.geobox, shape))
 
 
 def write_view(path: str | Path, view: View, descriptions: tuple[str, ...] = ()) -> None:
@@ -199,10 +201,10 @@ def write_view(path: str | Path, view: View, descriptions: tuple[str, ...] = ())
 
 
 def _blurred(source: Source, rows: Axis, cols: Axis, block: int | None) -> Raster:
-    """Return (c, h, w) float means under the point spread function, and which are valid."""
+    """Return (c, h, w) float means under the point spread function, and their valid mask."""
     info = source.info
     low = (rows[0].shape[1], cols[0].shape[1])
-    # float32 holds 16 bits exactly; wider types keep their own precision.
+    # float32 represents 16-bit values exactly; wider types need float64.
     narrow = np.dtype(info.dtype).itemsize <= 2 or info.dtype == "float32"
     data = np.empty((info.bands, *low), np.float32 if narrow else np.float64)
     valid = np.empty(low, bool)
@@ -221,37 +223,37 @@ def _blurred(source: Source, rows: Axis, cols: Axis, block: int | None) -> Raste
         index, weight = rows[0][:, start:stop], rows[1][:, start:stop]
         top = int(index.min())
         part = source.read(window(number))
-        found, known = weigh(part, (index - top, weight), cols)
-        data[:, start:stop], valid[start:stop] = found, known >= HALF
+        means, valid_weight = weigh(part, (index - top, weight), cols)
+        data[:, start:stop], valid[start:stop] = means, valid_weight >= HALF
     return Raster(data, valid)
 
 
-def _add_noise(ground: Raster, snr: float, random: np.random.Generator) -> None:
+def _add_noise(blurred: Raster, snr: float, random: np.random.Generator) -> None:
     """Add Gaussian noise in place, row by row in the order of the bands."""
-    for band in ground.data:
-        mean = float(band[ground.valid].mean(dtype=np.float64)) if ground.valid.any() else 0.0
+    for band in blurred.data:
+        mean = float(band[blurred.valid].mean(dtype=np.float64)) if blurred.valid.any() else 0.0
         for y in range(len(band)):
             band[y] += random.standard_normal(band.shape[1]) * (abs(mean) / snr)
 
 
-def _native(ground: Raster, info: SourceInfo, geobox: GeoBox | None) -> View:
-    """Round to the native dtype; invalid pixels hold nodata, and valid ones never do."""
+def _native(blurred: Raster, info: SourceInfo, geobox: GeoBox | None) -> View:
+    """Round to the native dtype; invalid pixels are set to nodata, valid pixels never are."""
     dtype = np.dtype(info.dtype)
-    nodata = _nodata(info, dtype, complete=bool(ground.valid.all()))
-    data = ground.data
+    nodata = _nodata(info, dtype, complete=bool(blurred.valid.all()))
+    data = blurred.data
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         data = np.clip(np.rint(data), limits.min, limits.max)
     data = data.astype(dtype)
     if nodata is not None:
         if not math.isnan(nodata):
-            data[data == dtype.type(nodata)] = _beside(nodata, dtype)
-        data[:, ~ground.valid] = nodata
-    return View(data, ground.valid, nodata, geobox)
+            data[data == dtype.type(nodata)] = _neighbour(nodata, dtype)
+        data[:, ~blurred.valid] = nodata
+    return View(data, blurred.valid, nodata, geobox)
 
 
 def _nodata(info: SourceInfo, dtype: np.dtype[Any], *, complete: bool) -> float | None:
-    """Return the value of missing pixels: that of the raster if its dtype can hold it."""
+    """Return the value of missing pixels: the nodata of the raster if the dtype can hold it."""
     floating = np.issubdtype(dtype, np.floating)
     if info.nodata is not None:
         limits = np.finfo(dtype) if floating else np.iinfo(dtype)
@@ -265,8 +267,8 @@ def _nodata(info: SourceInfo, dtype: np.dtype[Any], *, complete: bool) -> float 
     return float("nan") if floating else float(np.iinfo(dtype).min)
 
 
-def _beside(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Return the value next to nodata, towards the middle of what the dtype holds."""
+def _neighbour(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return the value next to nodata, towards the middle of the range of the dtype."""
     if np.issubdtype(dtype, np.floating):
         return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1))
     limits = np.iinfo(dtype)

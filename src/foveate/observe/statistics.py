@@ -1,7 +1,7 @@
-"""Statistics of pairs: scenes, tiles, ground and concepts, by split and by region.
+"""Statistics of pairs: scenes, tiles, area and concepts, by split and by region.
 
-What Table 5 and Figure 6 of the cross-scale paper say of GL-10M. Splits are those that a training
-with the same shares and seed makes; a region is a group of scenes, which no split divides.
+The same statistics as Table 5 and Figure 6 of the cross-scale paper for GL-10M. Splits are those of
+a training with the same shares and seed. A region is a group of scenes; a group is in one split.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when the same pairs give other statistics
+VERSION = 1  # increased when the same pairs give other statistics
 SPLITS = ("train", "val", "test")
 STATISTICS = "tables/statistics.json"
 
 
 class StatsJob(Job):
-    """Which pairs are counted, and how a training would split them."""
+    """Options of `observe stats`: pairs, and the split of a training."""
 
     pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
-    """Folder of pairs that foveate observe prepare wrote."""
+    """Folder of pairs, the output of foveate observe prepare."""
     val: Annotated[Share, Option("Training")] = Field(0.15, gt=0, lt=1)
-    """Share of the groups of scenes for validation."""
+    """Share of scene groups in the validation split."""
     test: Annotated[Share, Option("Training")] = Field(0.2, ge=0, lt=1)
-    """Share of the groups of scenes for testing; 0: none."""
+    """Share of scene groups in the test split; 0: no test split."""
     seed: int = Field(0, ge=0)
     """Seed of the split."""
 
@@ -61,93 +61,93 @@ class StatsJob(Job):
         )
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:  # noqa: ARG002
-        """Count, and write the tables."""
-        found = self.count(ready)
+        """Compute the statistics, and write the tables."""
+        stats = self.count(ready)
 
         def work() -> list[str]:
             tables = {name: f"tables/{name}.csv" for name in ("splits", "concepts", "regions")}
-            write_json(run.path / STATISTICS, found)
+            write_json(run.path / STATISTICS, stats)
             for name, file in tables.items():
-                write_csv(run.path / file, _table(name.removesuffix("s"), found[name]))
+                write_csv(run.path / file, _table(name.removesuffix("s"), stats[name]))
             return [STATISTICS, *tables.values()]
 
-        run.do("statistics", digest([VERSION, found]), work)
-        return {"statistics": found, "pool": ready.pool.describe(), "seed": self.seed}
+        run.do("statistics", digest([VERSION, stats]), work)
+        return {"statistics": stats, "pool": ready.pool.describe(), "seed": self.seed}
 
 
 def statistics(pairs: Pairs, split: NDArray[np.str_]) -> dict[str, Any]:
-    """Count scenes, tiles, ground and concepts; JSON-ready.
+    """Return the statistics of pairs, JSON-ready.
 
     Args:
         pairs: The pairs.
         split: (s,) split of each scene; "" for none.
 
     Returns:
-        "scenes", "tiles", "ground", "shown" (concepts), "excluded" (tiles left out as empty),
-        "grid" (tiles down and across the largest scene), "gsd" (metres of an LR and an HR pixel,
-        or None), "unit" of ground ("m2", or "pixels" without a georeference) and "labelled";
-        "splits" and "regions": name -> "scenes", "tiles", "ground", "concepts" (how many are
-        shown), and the number of "regions", or the "split"; "concepts": name -> "scenes", and how
-        many of them are of each split, "tiles", "regions", "ground" (by masks; None where only
-        objects tell it) and "novel". There are none without labels.
+        "scenes", "tiles", "ground" (area), "shown" (number of concepts present), "excluded" (tiles
+        without enough valid pixels), "grid" (rows and columns of the largest scene), "gsd" (GSD of
+        LR and HR in metres, or None), "unit" of area ("m2", or "pixels" without a georeference) and
+        "labelled"; "splits" and "regions": name -> "scenes", "tiles", "ground", "concepts" (number
+        present), and the number of "regions", or the "split"; "concepts": name -> "scenes", the
+        number of scenes in each split, "tiles", "regions", "ground" (from masks; None for a concept
+        labelled by objects only) and "novel". "concepts" is empty without labels.
     """
     scene, area = pairs.place[:, 0], ground(pairs.pool)
-    shown = np.zeros((len(pairs), len(pairs.concepts)), bool)
+    present = np.zeros((len(pairs), len(pairs.concepts)), bool)
     if pairs.shares is not None:
-        shown = pairs.present()
-    in_scene = np.zeros((len(pairs.overviews), shown.shape[1]), bool)
-    np.logical_or.at(in_scene, scene, shown)
+        present = pairs.present()
+    in_scene = np.zeros((len(pairs.overviews), present.shape[1]), bool)
+    np.logical_or.at(in_scene, scene, present)
     groups = np.array(pairs.groups)
 
-    def part(own: NDArray[np.bool_]) -> dict[str, Any]:
-        tiles = own[scene]
+    def count(scenes: NDArray[np.bool_]) -> dict[str, Any]:
+        tiles = scenes[scene]
         return {
-            "scenes": int(own.sum()),
+            "scenes": int(scenes.sum()),
             "tiles": int(tiles.sum()),
             "ground": float(area[tiles].sum()),
-            "concepts": int(in_scene[own].any(axis=0).sum()),
+            "concepts": int(in_scene[scenes].any(axis=0).sum()),
         }
 
-    parts = {name: split == name for name in SPLITS if (split == name).any()}
-    named = pairs.concepts if pairs.shares is not None else ()
-    whole = part(np.ones(len(split), bool))
+    splits = {name: split == name for name in SPLITS if (split == name).any()}
+    concepts = pairs.concepts if pairs.shares is not None else ()
+    total = count(np.ones(len(split), bool))
     return {
-        **{key: whole[key] for key in ("scenes", "tiles", "ground")},
-        "shown": whole["concepts"],
+        **{key: total[key] for key in ("scenes", "tiles", "ground")},
+        "shown": total["concepts"],
         "excluded": len(pairs.pool.excluded),
         "grid": list(pairs.shape),
         "gsd": None if pairs.gsd is None else list(pairs.gsd),
         "unit": "m2" if pairs.pool.georeferenced else "pixels",
         "labelled": pairs.shares is not None,
         "splits": {
-            name: {**part(own), "regions": len(set(groups[own].tolist()))}
-            for name, own in parts.items()
+            name: {**count(scenes), "regions": len(set(groups[scenes].tolist()))}
+            for name, scenes in splits.items()
         },
         "concepts": {
             concept.name: {
                 "scenes": int(in_scene[:, k].sum()),
-                **{name: int(in_scene[own, k].sum()) for name, own in parts.items()},
-                "tiles": int(shown[:, k].sum()),
+                **{name: int(in_scene[scenes, k].sum()) for name, scenes in splits.items()},
+                "tiles": int(present[:, k].sum()),
                 "regions": len(set(groups[in_scene[:, k]].tolist())),
-                "ground": _ground(pairs, concept.name),
+                "ground": _concept_area(pairs, concept.name),
                 "novel": concept.novel,
             }
-            for k, concept in enumerate(named)
+            for k, concept in enumerate(concepts)
         },
         "regions": {
-            str(name): {**part(groups == name), "split": str(split[groups == name][0])}
+            str(name): {**count(groups == name), "split": str(split[groups == name][0])}
             for name in sorted(set(pairs.groups))
         },
     }
 
 
-def _ground(pairs: Pairs, concept: str) -> float | None:
-    """Return how much ground shows a concept by masks; None where they do not tell it."""
+def _concept_area(pairs: Pairs, concept: str) -> float | None:
+    """Return the area of a concept from masks; None for a concept without mask classes."""
     try:
-        found = amounts(pairs, concept, "area")(np.arange(len(pairs)))
+        areas = amounts(pairs, concept, "area")(np.arange(len(pairs)))
     except DataError:
         return None
-    return float(np.nansum(found))
+    return float(np.nansum(areas))
 
 
 def _table(first: str, rows: dict[str, dict[str, Any]]) -> pa.Table:

@@ -1,14 +1,14 @@
-"""Training an observer, stage by stage; each network is trained once and kept in a run.
+"""Training of an observer in stages; each network is trained once and stored in a run.
 
-Another supervision does not train the predictor again, and a run that was killed goes on from its
-last checkpoint to the same weights. Features lie with the pairs, for every training on them.
+Another supervision target reuses the predictor, and interrupted runs resume from the last
+checkpoint to identical weights. Features are cached with the pairs, for every training on them.
 
-1. Encode (steps of the pairs), reduce, fit the concepts.
-2. Fill: ridge regression, its strength chosen on the validation scenes; a small CNN on top.
-3. Stage I: kriging, then the predictor's blocks, under random masks; the fill is frozen.
-4. Targets, and a sampler of them: of one form, or of every form that can be computed; then the one
-   that captures most of the gain on the validation scenes is kept.
-5. Stage II: the blocks again, at a lower learning rate, under masks as the sampler makes them.
+1. Extract features (steps of the pairs), project them, fit the concept classifiers.
+2. LR fill: ridge regression, its strength chosen on the validation scenes; optionally a small CNN.
+3. Stage I: kriging, then the blocks of the predictor, with random masks; the fill is frozen.
+4. Supervision targets, and a sampler: of one target, or of all targets that can be computed, of
+   which the sampler that captures the most gain on the validation scenes is kept.
+5. Stage II: the blocks again, at a lower learning rate, with masks of the sampler.
 6. Calibrate on the validation scenes, evaluate on the test scenes, and write the observer.
 """
 
@@ -53,27 +53,27 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 4  # raised when the same job leads to another observer
+VERSION = 4  # increased when the same job gives another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
-EVALUATED = 2  # raised when the same observer gets other figures
-SHARES = (0.05, 0.12, 0.25)  # observed shares over which targets are compared
+EVALUATED = 2  # increased when the same observer gives other results
+SHARES = (0.05, 0.12, 0.25)  # observed ratios at which targets are compared
 
 
 class Trainer:
-    """Trains the networks of an observer on demand, each once; they are kept in a run.
+    """Trains the networks of an observer on demand, each once, and stores them in a run.
 
     Args:
         data: Training set.
-        job: Its options.
-        device: Of the networks.
-        run: Keeps the networks.
-        folder: Folder for them, relative to the run.
-        key: Hash of everything that all stages depend on.
-        start: An observer to start from, or None.
-        progress: Called with ticks.
+        job: Options of the training.
+        device: Device of the networks.
+        run: Run that stores the networks.
+        folder: Folder of the networks, relative to the run.
+        key: Hash of the inputs that all stages depend on.
+        start: Observer to initialise the weights from, or None.
+        progress: Progress callback.
     """
 
-    def __init__(  # noqa: PLR0917  (few places make it)
+    def __init__(  # noqa: PLR0917  (few callers)
         self, data: TrainingData, job: TrainJob, device: torch.device, run: Run, folder: str,
         key: str,
         *, start: Observer | None = None, progress: ProgressFn | None = None,
@@ -84,25 +84,25 @@ class Trainer:
 
     @cached_property
     def targets(self) -> list[str]:
-        """The targets of the sampler that can be computed."""
+        """The supervision targets that can be computed from the data."""
         return self._stages().forms()
 
     @property
     def supervision(self) -> str:
-        """The target of the job; without concepts "blend" is "surprise" alone."""
+        """The supervision target of the job; without concepts "blend" becomes "surprise"."""
         stated = self.job.supervision
         return "surprise" if stated == "blend" and stated not in self.targets else stated
 
     @cached_property
     def supervised(self) -> Supervised:
-        """Targets of the training and validation scenes."""
+        """Supervision targets of the training and validation scenes."""
         return self._stages().supervised(self.fill(), self.fill_facts()["strength"])
 
     def check(self) -> list[str]:
-        """Return the targets to train samplers on, before anything is trained.
+        """Return the targets to train samplers on; called before any training.
 
         Raises:
-            DataError: The pairs lack what the job asks for.
+            DataError: The pairs have no labels or texts for the options of the job.
         """
         supervision = self.supervision
         if supervision not in (AUTO, *self.targets):
@@ -110,7 +110,7 @@ class Trainer:
                 f"no supervision {supervision!r} for these pairs",
                 f"Available: {', '.join(self.targets)}.",
                 "The semantic gain needs concepts, and either labels (prepare ... --masks MASKS "
-                "--concepts FILE) or a model that reads text (--text-model MODEL).",
+                "--concepts FILE) or a text model (--text-model MODEL).",
             )
         if self.data.head is not None:
             similarity_scores(self.data.head, self.job.similarity)
@@ -119,19 +119,19 @@ class Trainer:
         return self.targets if supervision == AUTO else [supervision]
 
     def fill(self, kind: str = "") -> Fill:
-        """Return an LR fill, "linear" or "conv"; that of the job by default."""
+        """Return the LR fill of a kind, "linear" or "conv"; by default the kind of the job."""
         job = self.job.model_copy(update={"fill": kind}) if kind else self.job
         name = "fill" if job.fill == self.job.fill else f"fill {kind}"
         stages = replace(self._stages(), job=job)
         return self._stage(name, [], stages, stages.new_fill, Stages.fill)[0]
 
     def fill_facts(self) -> dict[str, Any]:
-        """Return what was measured in training the fill of the job: its ridge "strength", ..."""
+        """Return the training facts of the LR fill of the job: its ridge "strength", ..."""
         self.fill()
         return self._trained["fill"][1]
 
     def sampler(self, target: str = "") -> Sampler:
-        """Return the sampler of a target; that of the job by default."""
+        """Return the sampler of a target; by default the target of the job."""
         target = target or self.supervision
 
         def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
@@ -150,71 +150,71 @@ class Trainer:
         """Return a predictor after stage I.
 
         Args:
-            architecture: Its name; that of the job by default.
-            made: Its parts, where the name is not one of `ARCHITECTURES`.
-            start: An observer to start from, or None.
-            name: Of the step.
+            architecture: Name of the architecture; by default the architecture of the job.
+            made: The architecture itself, if it is not one of `ARCHITECTURES`.
+            start: Observer to initialise the weights from, or None.
+            name: Name of the step.
         """
         stages = self._stages(architecture, made)
         return self._stage(
             name or _predictor_name(architecture), self._about(architecture, start), stages,
             stages.new_predictor,
-            lambda own: own.predictor(self.fill(), start.predictor if start else None),
+            lambda keyed: keyed.predictor(self.fill(), start.predictor if start else None),
         )[0]  # fmt: skip
 
     def second_stage(
         self, sampler: Sampler, target: str, architecture: str = "", *,
         made: Architecture | None = None, start: Observer | None = None, name: str = "",
     ) -> Predictor | Aligned:  # fmt: skip
-        """Return a predictor after stage II, with its map to the texts where the job aligns it.
+        """Return a predictor after stage II, with its text projection if the job aligns it.
 
         Args:
-            sampler: Makes the masks.
-            target: What the sampler was trained on.
-            architecture: See `first_stage`; the other options, too.
-            made: Parts of an architecture without a name.
-            start: An observer to start from, or None.
-            name: Of the step of stage I.
+            sampler: Sampler of the masks.
+            target: Supervision target of the sampler.
+            architecture: See `first_stage`.
+            made: See `first_stage`.
+            start: Observer to initialise the weights from, or None.
+            name: Name of the step of stage I.
         """
         stages = self._stages(architecture, made)
         about = [*self._about(architecture, start), target]
         title = name or _predictor_name(architecture)
         if self.job.align == "siglip-alone":
-            given = start.predictor if start else None
+            initial = start.predictor if start else None
             return self._stage(
                 f"{title} with texts alone", about, stages, stages.new_aligned,
-                lambda own: own.aligned(own.untrained(self.fill(), given), sampler),
+                lambda keyed: keyed.aligned(keyed.untrained(self.fill(), initial), sampler),
             )[0]  # fmt: skip
         first = self.first_stage(architecture, made=made, start=start, name=name)
         name = title
         if self.job.align == "siglip":
             return self._stage(
                 f"{name} with texts", about, stages, stages.new_aligned,
-                lambda own: own.aligned(first, sampler),
+                lambda keyed: keyed.aligned(first, sampler),
             )[0]  # fmt: skip
         return self._stage(
             f"{name}, stage II", about, stages, stages.new_predictor,
-            lambda own: own.second(deepcopy(first), sampler),
+            lambda keyed: keyed.second(deepcopy(first), sampler),
         )[0]  # fmt: skip
 
     def depth(self, blocks: int) -> Predictor:
-        """Return a predictor of the job's architecture with a number of blocks, after stage I."""
+        """Return a predictor of the job's architecture with `blocks` blocks, after stage I."""
         shape = replace(self.data.shape, depth=blocks)
         stages = replace(self._stages(), material=replace(self.data, shape=shape))
         return self._stage(
             f"predictor depth {blocks}", [self.job.architecture, blocks], stages,
-            stages.new_predictor, lambda own: own.predictor(self.fill()),
+            stages.new_predictor, lambda keyed: keyed.predictor(self.fill()),
         )[0]  # fmt: skip
 
     def kriging(self) -> Predictor:
-        """Return a predictor whose blocks add nothing."""
+        """Return a kriging predictor: its residual blocks are zero."""
         stages = self._stages("kriged")
 
-        def work(own: Stages) -> tuple[Predictor, dict[str, Any]]:
-            net = own.new_predictor()
+        def work(keyed: Stages) -> tuple[Predictor, dict[str, Any]]:
+            net = keyed.new_predictor()
             net.fill.load_state_dict(self.fill().state_dict())
-            task = own.predictor_task(net, kriging=True)
-            return net, own.guarded(task, "kriging", lr=KRIGING_LR)
+            task = keyed.predictor_task(net, kriging=True)
+            return net, keyed.guarded(task, "kriging", lr=KRIGING_LR)
 
         return self._stage("kriging", [], stages, stages.new_predictor, work)[0]
 
@@ -223,15 +223,15 @@ class Trainer:
         return self._stages().validation_scores(sampler, self.fill())
 
     def facts(self, name: str) -> dict[str, Any]:
-        """Return what was measured in a stage that was asked for, by the name of its step."""
+        """Return the training facts of a finished stage by the name of its step."""
         return self._trained[name][1]
 
     def observer(self, target: str = "", *, training: dict[str, Any] | None = None) -> Observer:
         """Return the observer: the sampler of a target, and the predictor after both stages.
 
         Args:
-            target: Of the sampler; that of the job by default.
-            training: For the record.
+            target: Target of the sampler; by default the target of the job.
+            training: Training facts to store in the record.
         """
         data, _job, target = self.data, self.job, target or self.supervision
         sampler = self.sampler(target)
@@ -246,7 +246,7 @@ class Trainer:
         self, sampler: Sampler, predictor: Predictor, to_text: ToText | None, target: str,
         training: dict[str, Any],
     ) -> Observer:  # fmt: skip
-        """Put networks together with what they were trained on."""
+        """Return the observer of trained networks, with the record of the training."""
         data, job, pairs = self.data, self.job, self.data.pairs
         sides = [
             (scene.source.info.shape[0] / rows + scene.source.info.shape[1] / cols) / 2
@@ -279,7 +279,7 @@ class Trainer:
         self, name: str, new: Callable[[], Net],
         work: Callable[[Stages], tuple[Net, dict[str, Any]]],
     ) -> Net:  # fmt: skip
-        """Train a network of another kind in a step of its own: a baseline."""
+        """Train another network, such as a baseline, in its own step."""
         return self._stage(name, [], self._stages(), new, work)[0]
 
     def _about(self, architecture: str, start: Observer | None) -> list[Any]:
@@ -294,16 +294,16 @@ class Trainer:
         self, name: str, about: list[Any], stages: Stages, new: Callable[[], Net],
         work: Callable[[Stages], tuple[Net, dict[str, Any]]],
     ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
-        """Do a stage unless it is done; its checkpoints have the key of its step."""
+        """Run a stage unless it is finished; its checkpoints have the key of its step."""
         if name not in self._trained:
             stem = f"{self._folder}/{name.replace(', ', '-').replace(' ', '-')}"
             key = digest([self._key, name, about])
             checkpoint = self._run.path / f"{stem}.pt"
-            own = replace(stages, key=key, checkpoint=checkpoint)
-            where = "" if self._folder == TRAINING else f"{self._folder} "
+            keyed = replace(stages, key=key, checkpoint=checkpoint)
+            prefix = "" if self._folder == TRAINING else f"{self._folder} "
             net, facts = checkpointed_stage(
-                self._run, f"train {where}{name}", key, stem=stem, new=new, work=lambda: work(own),
-                checkpoint=checkpoint,
+                self._run, f"train {prefix}{name}", key, stem=stem, new=new,
+                work=lambda: work(keyed), checkpoint=checkpoint,
             )  # fmt: skip
             self._trained[name] = net.to(self.device), facts
         return self._trained[name]
@@ -317,12 +317,12 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     """Train all stages, and return the observer.
 
     Args:
-        trainer: Trains; of several targets the one that captures most gain on the validation
-            scenes is kept.
-        training: Further facts for the record.
+        trainer: The trainer; with several targets, the target that captures the most gain on the
+            validation scenes is kept.
+        training: Further facts to store in the record.
 
     Raises:
-        DataError: The pairs lack what the job asks for.
+        DataError: The pairs have no labels or texts for the options of the job.
     """
     targets = trainer.check()
     trainer.fill()
@@ -332,7 +332,7 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     for target in targets:
         trainer.sampler(target)
         captures[target] = trainer.facts(f"sampler {target}")["captured"]
-    # Where HR adds nothing there is no share of it: null in the file.
+    # The captured share is None (null in the file) if the total gain of HR is 0.
     best = max(targets, key=lambda target: captures[target] or 0.0)
     job, split = trainer.job, trainer.data.split
     return trainer.observer(
@@ -351,103 +351,102 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
 
 
 def finish(run: Run, trainer: Trainer, observer: Observer, key: str) -> Observer:
-    """Evaluate an observer on the test scenes, on the validation scenes without any, and write it.
+    """Evaluate an observer on the test (or else validation) scenes, and write it.
 
     Args:
-        run: Open for writing: the numbers and the pictures of the report are written.
-        trainer: Has trained it.
+        run: Run, open for writing; the tables and images of the report are written.
+        trainer: Trainer of the observer.
         observer: The observer.
-        key: Hash of what the training depends on.
+        key: Hash of the inputs of the training.
 
     Returns:
-        The observer with its results on held-out scenes: a selection repeats them.
+        The observer with its results on held-out scenes, which reports of selections show.
     """
     data, record, job = trainer.data, observer.record, trainer.job
     split = "test" if (data.split == "test").any() else "val"
-    about = [key, record.supervision, job.architecture, job.init, job.obr]
+    inputs = [key, record.supervision, job.architecture, job.init, job.obr]
 
     def work() -> list[str]:
         trial = Trial(
             data, observer, data.scenes(split), targets=trainer.supervised.targets,
             reference=job.reference, seed=job.seed,
         )  # fmt: skip
-        found = evaluate(trial, obr=record.obr, supervision=record.supervision)
-        judged = Trial(data, observer, np.flatnonzero(data.split != "train"), seed=job.seed)
+        results = evaluate(trial, obr=record.obr, supervision=record.supervision)
+        held_out = Trial(data, observer, np.flatnonzero(data.split != "train"), seed=job.seed)
         validation = Trial(data, observer, data.scenes("val"), seed=job.seed)
-        found["against_random"] = choose_policy(validation, judged, seed=job.seed)
-        write_json(run.path / EVALUATION, found)
+        results["against_random"] = choose_policy(validation, held_out, seed=job.seed)
+        write_json(run.path / EVALUATION, results)
         return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]
 
-    run.do("evaluate", digest([*about, split, EVALUATED]), work)
-    found = read_json(run.path / EVALUATION)
+    run.do("evaluate", digest([*inputs, split, EVALUATED]), work)
+    results = read_json(run.path / EVALUATION)
     held_out = {
         "split": "validation" if split == "val" else "validation and test",
-        "scenes": found["against_random"]["scenes"],
-        "against_random": found["against_random"],
-        "measure": found["curve"]["measure"], "shares": found["curve"]["shares"],
+        "scenes": results["against_random"]["scenes"],
+        "against_random": results["against_random"],
+        "measure": results["curve"]["measure"], "shares": results["curve"]["shares"],
     }  # fmt: skip
-    judged = replace(observer, record=replace(record, held_out=held_out))
+    evaluated = replace(observer, record=replace(record, held_out=held_out))
 
     def save() -> list[str]:
-        files = judged.save(run.path / MODEL, data.handles)
+        files = evaluated.save(run.path / MODEL, data.handles)
         return [str(file.relative_to(run.path)) for file in files]
 
-    run.do("observer", digest([*about, held_out]), save)
-    return judged
+    run.do("observer", digest([*inputs, held_out]), save)
+    return evaluated
 
 
 def refuse_other(root: Path, request: str, *, replace: bool) -> None:
-    """Refuse to overwrite an observer that was trained with other options.
+    """Raise an error instead of overwriting an observer that was trained with other options.
 
     Args:
         root: Run directory.
         request: Hash of all options.
-        replace: Whether it may be overwritten.
+        replace: Whether overwriting is allowed.
 
     Raises:
-        StorageError: There is one.
+        StorageError: The run contains an observer that was trained with other options.
     """
-    there = root / MODEL / RECORD
-    if replace or not there.exists():
+    file = root / MODEL / RECORD
+    if replace or not file.exists():
         return
-    if read_json(there)["training"].get("asked") != request:
+    if read_json(file)["training"].get("asked") != request:
         raise StorageError(
-            f"the run {str(root)!r} holds an observer that was trained with other options",
-            "It is not overwritten unless that is asked for.",
-            "Choose another --out, or type --replace: features, and stages that are the same, "
-            "are used again.",
+            f"the run {str(root)!r} contains an observer that was trained with other options",
+            "Overwriting it requires --replace.",
+            "Choose another --out, or use --replace (features and identical stages are reused).",
         )
 
 
 def remove_checkpoints(root: Path) -> None:
-    """Remove checkpoints of stages that were stopped under other options."""
+    """Remove checkpoints of stages that were interrupted under other options."""
     for checkpoint in (root / TRAINING).glob("*.pt"):
         checkpoint.unlink()
 
 
-def options_for_key(job: TrainJob, apart: set[str]) -> dict[str, Any]:
-    """Return the options of a job by their first names: runs of earlier versions keep their keys.
+def options_for_key(job: TrainJob, exclude: set[str]) -> dict[str, Any]:
+    """Return the options of a job by their original names, so that keys of old runs stay valid.
 
     Args:
         job: The job.
-        apart: Fields to leave out.
+        exclude: Fields to omit.
     """
-    before = {new: old for old, new in TrainJob.renamed.items()}
-    options = job.model_dump(mode="json", exclude=apart)
-    return {before.get(name, name): value for name, value in options.items()}
+    original = {new: old for old, new in TrainJob.renamed.items()}
+    options = job.model_dump(mode="json", exclude=exclude)
+    return {original.get(name, name): value for name, value in options.items()}
 
 
 def training_key(job: TrainJob, data: TrainingData, start: Observer | None) -> str:
-    """Hash of everything that all stages depend on."""
-    apart = {
+    """Return the hash of the inputs that all stages depend on."""
+    exclude = {
         "pairs", "device", "batch_size", "replace", "supervision", "obr", "init", "architecture",
     }  # fmt: skip
     pairs = data.pairs
-    prints = [
+    fingerprints = [
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
     ]
     return digest([
-        VERSION, options_for_key(job, apart), prints, digest_ids(pairs.pool.ids),
+        VERSION, options_for_key(job, exclude), fingerprints, digest_ids(pairs.pool.ids),
         {role: encoder.spec.to_dict() for role, encoder in data.encoders.items()},
         None if data.known is None else digest(np.packbits(data.known).tobytes().hex()),
         None if start is None else start.record.training,
@@ -455,12 +454,12 @@ def training_key(job: TrainJob, data: TrainingData, start: Observer | None) -> s
 
 
 def request_key(job: TrainJob, key: str) -> str:
-    """Hash of everything that an observer depends on; `key` is that of all stages."""
+    """Return the hash of all inputs of an observer; `key` is the `training_key`."""
     return digest([key, job.supervision, job.architecture, job.init, job.obr])
 
 
 def captured_share(gain: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
-    """Return the mean share of the gain that the best tiles capture, over `SHARES`."""
+    """Return the share of the gain that the best tiles capture, averaged over `SHARES`."""
     order = np.argsort(-scores, kind="stable")
     shares = []
     for share in SHARES:

@@ -1,4 +1,4 @@
-"""The verbs of `observe` as functions; a job does the same in a run that can be resumed."""
+"""The verbs of `observe` as functions; the jobs of the same names write resumable runs."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def prepare(
     Args:
         images: Folders, files or globs of high-resolution images.
         out: Folder of the pairs.
-        progress: Called with ticks.
+        progress: Progress callback.
         options: Fields of `PrepareJob`.
 
     Raises:
-        FoveateError: Anything that is wrong with the input.
+        FoveateError: The input is invalid.
     """
     job = PrepareJob(images=[str(path) for path in images], **options)
     return open_pairs(job.run(out, progress=progress).path)
@@ -65,14 +65,14 @@ def build_pairs(
 
     Args:
         anchors: OpenStreetMap extract, or a vector file of polygons.
-        lr: STAC of the overviews.
-        hr: STAC of the high resolution.
-        out: Folder of the pairs; a build that was stopped goes on.
-        progress: Called with ticks.
+        lr: STAC catalogue of the overviews.
+        hr: STAC catalogue of the high resolution.
+        out: Folder of the pairs; an interrupted build resumes.
+        progress: Progress callback.
         options: Fields of `BuildJob`.
 
     Raises:
-        FoveateError: Anything that is wrong with the input, or no pair is left.
+        FoveateError: The input is invalid, or no pair is left.
     """
     job = BuildJob(anchors=str(anchors), lr=str(lr), hr=str(hr), **options)
     return open_pairs(job.run(out, progress=progress).path)
@@ -81,16 +81,16 @@ def build_pairs(
 def train(
     pairs: str | Path, out: str | Path, *, progress: ProgressFn | None = None, **options: Any
 ) -> Observer:
-    """Train an observer on pairs, and evaluate it on held-out scenes.
+    """Train an observer on pairs, and evaluate it on test scenes.
 
     Args:
-        pairs: Folder of pairs; features are kept there.
-        out: Run directory; a training that was stopped goes on.
-        progress: Called with ticks.
+        pairs: Folder of pairs; extracted features are cached there.
+        out: Run directory; an interrupted training resumes.
+        progress: Progress callback.
         options: Fields of `TrainJob`.
 
     Raises:
-        FoveateError: Anything that is wrong with the input.
+        FoveateError: The input is invalid.
     """
     run = TrainJob(pairs=str(pairs), **options).run(out, progress=progress)
     return Observer.load(run.path, device=options.get("device", "auto"))
@@ -103,37 +103,40 @@ def select(
     tile: float | None = None, seed: int = 0, device: str = "auto",
     progress: ProgressFn | None = None,
 ) -> Selection:  # fmt: skip
-    """Select the tiles of overviews that are worth seeing in high resolution.
+    """Select the tiles of overviews to acquire in high resolution.
 
     Args:
-        overviews: See `rank`; the other options, too.
+        overviews: See `rank`.
         observer: A trained observer, or its folder.
         budget: Budget: 12%, 500 (tiles), area=25%.
-        threshold: Or a calibrated score, 0 to 1, above which tiles are chosen.
-        obr: Or a share of the area, 0 to 1: the threshold is set on these scores.
-        policy: Policy.
-        covariate: A raster, for the policy "covariate".
+        threshold: Alternatively, the calibrated score, 0 to 1, above which tiles are selected.
+        obr: Alternatively, the share of the area to select, 0 to 1; the threshold is set on the
+            scores of this pool.
+        policy: Name of a policy, or "auto".
+        covariate: Raster for the policy "covariate".
         bands: 1-based bands in the order of the training.
         tile: Side of a tile in pixels of the overviews.
-        seed: Of ties, and of random policies.
-        device: Of the encoder, and of an observer that is loaded.
-        progress: Called with ticks.
+        seed: Seed of ties and random policies.
+        device: Device of the encoder, and of an observer loaded from a folder.
+        progress: Progress callback.
 
     Raises:
-        ParameterError: Not exactly one of budget, threshold and obr is given.
+        ParameterError: None or several of budget, threshold and obr are given.
         FoveateError: See `rank`.
     """
     mode = chosen_mode(budget, threshold, obr, policy)
     check_policy(policy, covariate)
-    own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
-    target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
-    found = score_tiles(
-        target, own, policy=policy_of(policy, own.record, mode), covariate=covariate,
+    if not isinstance(observer, Observer):
+        observer = Observer.load(observer, device=device)
+    record = observer.record
+    target = open_tiles(overviews, observer, bands=bands, tile=tile, progress=progress)
+    scores = score_tiles(
+        target, observer, policy=policy_of(policy, record, mode), covariate=covariate,
         bands=bands, seed=seed, device=device, progress=progress,
     )  # fmt: skip
-    limits = None if budget is None else Budget.parse(budget)
+    parsed = None if budget is None else Budget.parse(budget)
     return cut_ranking(
-        found, target.pool, own.record.calibration, budget=limits, obr=obr, threshold=threshold
+        scores, target.pool, record.calibration, budget=parsed, obr=obr, threshold=threshold
     )[0]
 
 
@@ -141,17 +144,17 @@ def complete(
     selection: str | Path, out: str | Path, *, tiles: Sequence[str | Path] = (),
     progress: ProgressFn | None = None, **options: Any,
 ) -> Completed:  # fmt: skip
-    """Complete the scenes of a selection from overviews and the observed tiles.
+    """Complete the scenes of a selection from overviews and observed tiles.
 
     Args:
-        selection: Run of a `SelectJob`.
+        selection: Run directory of a `SelectJob`.
         out: Run directory.
-        tiles: Folders and files of high resolution; empty: nothing is observed.
-        progress: Called with ticks.
+        tiles: Folders and files of high resolution; empty: no tile is observed.
+        progress: Progress callback.
         options: Fields of `CompleteJob`.
 
     Raises:
-        FoveateError: Anything that is wrong with the input.
+        FoveateError: The input is invalid.
     """
     files = [str(path) for path in tiles]
     job = CompleteJob(selection=str(selection), tiles=files, **options)
@@ -166,15 +169,16 @@ def estimate(
 
     Args:
         pairs: Folder of pairs.
-        concept: Its name.
-        repeats: Draws to compare with the truth, and with even draws.
-        plan: File for the drawn tiles, for a person who finds out.
-        answers: CSV of what was found on them.
-        progress: Called with ticks.
+        concept: Name of the concept.
+        repeats: Number of repeated draws to compare with the ground truth and with simple random
+            sampling.
+        plan: Output file of the drawn tiles, to be annotated.
+        answers: CSV with the annotations of the drawn tiles.
+        progress: Progress callback.
         options: Fields of `EstimateJob`.
 
     Raises:
-        FoveateError: Options that exclude each other, or anything that is wrong with the input.
+        FoveateError: Options exclude each other, or the input is invalid.
     """
     job = EstimateJob(pairs=str(pairs), concept=concept, **options)
     return estimate_totals(job, repeats=repeats, plan=plan, answers=answers, progress=progress)
