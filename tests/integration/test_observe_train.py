@@ -225,7 +225,7 @@ def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # no
     capsys.readouterr()
     more = ("--target-model", target, "--init", trained[0])
     assert train(observing.pairs, tmp_path / "on", *ONE, *more) == 1
-    assert "Leave out --target-model" in " ".join(capsys.readouterr().err.split())
+    assert "Omit --target-model" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_better_policy_is_named(trained):

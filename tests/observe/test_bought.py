@@ -174,7 +174,7 @@ def test_nothing_fits(selected, tmp_path, files):
 def test_two_files_of_one_tile(selected, tmp_path):
     for name in ("b_r1_c1", "b_r01_c01"):
         scene(tmp_path / "hr", name, shape=(50, 60), crs=None)
-    with pytest.raises(DataError, match="two files show the tile"):
+    with pytest.raises(DataError, match="two files match the tile"):
         match_hr_tiles([tmp_path / "hr"], selected)
 
 
@@ -185,11 +185,11 @@ def test_pictures_of_another_form(selected, tmp_path):
 
 
 def test_an_overview_is_no_high_resolution(selected, tmp_path):
-    with pytest.raises(DataError, match="this is no high resolution"):
+    with pytest.raises(DataError, match="more pixels than the overview"):
         match_hr_tiles([tmp_path / "lr"], selected)
 
 
 def test_prints_tell_windows_apart(selected, tmp_path):
     scene(tmp_path / "hr", "b")
     views = match_hr_tiles([tmp_path / "hr"], selected).views
-    assert len({str(view.prints()) for (view,) in views.values()}) == 30
+    assert len({str(view.fingerprint()) for (view,) in views.values()}) == 30

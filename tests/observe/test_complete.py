@@ -182,7 +182,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(completing, whole, tmp_path, mo
         patch.setattr(module.Completion, "_scene", watched)
         with pytest.raises(KeyboardInterrupt):
             asked.run(out)
-    with pytest.raises(DataError, match="holds no completed scenes"):
+    with pytest.raises(DataError, match="contains no completed scenes"):
         open_completed(out)
     made.clear()
     monkeypatch.setattr(module.Completion, "_scene", lambda *a: made.append(a[1]) or plain(*a))
@@ -262,7 +262,7 @@ def test_runs_that_cannot_be_completed(completing, whole, tmp_path):  # noqa: F8
     lr = observer.record.encoders["lr"]
     other = replace(lr, spec=replace(lr.spec, name="other", fingerprint="2"))
     record = replace(observer.record, encoders={**observer.record.encoders, "lr": other})
-    with pytest.raises(DataError, match="with the LR encoder 'builtin', not 'other'"):
+    with pytest.raises(DataError, match="LR encoder 'builtin', not 'other'"):
         load_selected(completing.run, replace(observer, record=record))
 
 

@@ -89,7 +89,7 @@ def test_nothing_was_found(folder, capsys):
         ({"confidence": 1.0}, ParameterError, "confidence=1.0"),
         ({"floor": 0.0}, ParameterError, "floor=0.0"),
         ({"covariate": "none.tif"}, DataError, "cannot read"),
-        ({"covariate": "c.tif", "observer": "m"}, ParameterError, "Leave one out"),
+        ({"covariate": "c.tif", "observer": "m"}, ParameterError, "Omit one of them"),
         ({"observer": "none"}, DataError, "holds no trained observer"),
         ({"pairs": "none"}, DataError, "holds no run"),
     ],
@@ -103,7 +103,7 @@ def test_jobs_that_cannot_be(folder, change, error, message):
     ("change", "message"),
     [
         ({"repeats": -1}, "-1 repeats"),
-        ({"repeats": 2, "plan": "p.csv"}, "Leave out --repeats"),
+        ({"repeats": 2, "plan": "p.csv"}, "Omit --repeats"),
         ({"plan": "p.csv", "answers": "a.csv"}, "written first"),
         ({"answers": "none.csv"}, "cannot read"),
         ({"plan": "p.txt"}, "--plan plan.csv"),

@@ -74,7 +74,7 @@ def test_a_plan_on_a_map(folder, tmp_path):
     row = rows_of(write(draw, tmp_path / "plan.csv"))[0]
     lon, lat = np.mean(features[0]["geometry"]["coordinates"][0][:4], axis=0)
     assert (float(row["longitude"]), float(row["latitude"])) == pytest.approx((lon, lat), abs=1e-6)
-    with pytest.raises(ParameterError, match=r"a plan in .*plan.txt"):
+    with pytest.raises(ParameterError, match=r"plan.txt.*Allowed suffixes"):
         write_plan(draw, tmp_path / "plan.txt")
 
 
@@ -93,8 +93,8 @@ def write(draw, path):
         (lambda rows: [{**rows[0], "value": "much"}, *rows[1:]], "line 2 .*'much'"),
         (lambda rows: [{**rows[0], "value": "nan"}, *rows[1:]], "is nan"),
         (lambda rows: [{**rows[0], "value": "-1"}, *rows[1:]], "is -1"),
-        (lambda rows: [{**rows[0], "value": "500"}, *rows[1:]], "The tile has 4.* m2"),
-        (lambda rows: [{**rows[0], "probability": "0.1"}, *rows[1:]], "with the probability 0.1"),
+        (lambda rows: [{**rows[0], "value": "500"}, *rows[1:]], "from 0 to 4.* m2"),
+        (lambda rows: [{**rows[0], "probability": "0.1"}, *rows[1:]], "has the probability 0.1"),
         (lambda rows: [{"id": row["tile_id"], "value": "1"} for row in rows], "columns id, value"),
     ],
 )

@@ -76,12 +76,12 @@ def test_logits_are_called_logits():
 
 def test_concepts_of_labels_have_no_cosine():
     head = LabelHead(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
-    with pytest.raises(DataError, match=r"labels alone.*--text.*similarity='logit'"):
+    with pytest.raises(DataError, match=r"without texts.*--text.*similarity='logit'"):
         Targets(evidence(), head, np.ones(2), TargetSettings("cosine"))
     np.testing.assert_allclose(
         similarity_scores(head, "logit")(evidence().reference)[1], [0.6, 0.8]
     )
-    with pytest.raises(DataError, match=r"from -10 to 2.*Cosines are -1 to 1.*similarity='logit'"):
+    with pytest.raises(DataError, match=r"from -10 to 2.*must be from -1 to 1.*similarity='logit'"):
         Similarity.fit([[2.0]], [[-10.0]], "cosine")
 
 

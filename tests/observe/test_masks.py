@@ -6,7 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.observe.networks.tasks import LEAST, MOST, _blocks, random_masks, sampled_masks
+from foveate.observe.networks.tasks import (
+    MAX_OBSERVED,
+    MIN_OBSERVED,
+    _blocks,
+    random_masks,
+    sampled_masks,
+)
 
 SIDES = st.integers(1, 12)
 
@@ -38,13 +44,13 @@ def test_shares_of_random_masks_cover_their_range():
     assert abs((share == 0).mean() - 0.05) < 0.02
     assert abs((share == 1).mean() - 0.05) < 0.02
     between = share[(share > 0) & (share < 1)]
-    assert between.max() < MOST + 0.25  # the last block may go beyond
+    assert between.max() < MAX_OBSERVED + 0.25  # the last block may go beyond
     assert np.quantile(between, 0.03) < 0.06
     assert np.quantile(between, 0.9) > 0.4
-    assert abs(between.mean() - (LEAST + MOST) / 2) < 0.05
+    assert abs(between.mean() - (MIN_OBSERVED + MAX_OBSERVED) / 2) < 0.05
 
 
-@given(rows=SIDES, cols=SIDES, share=st.floats(LEAST, MOST), seed=st.integers(0, 99))
+@given(rows=SIDES, cols=SIDES, share=st.floats(MIN_OBSERVED, MAX_OBSERVED), seed=st.integers(0, 99))
 @settings(deadline=None)
 def test_blocks_are_rectangles_that_cover_their_share(rows, cols, share, seed):
     mask = _blocks((rows, cols), share, np.random.default_rng(seed))

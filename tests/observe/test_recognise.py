@@ -95,7 +95,7 @@ def test_what_cannot_be_told(scenes, observing):  # noqa: F811
         classify(scenes, concepts_of(["forst"]), by="labels")
     with pytest.raises(ParameterError, match="auto, texts, labels"):
         classify(scenes, concepts_of(["forest"]), by="heart")
-    with pytest.raises(DataError, match="holds no completed scenes"):
+    with pytest.raises(DataError, match="contains no completed scenes"):
         classify(observing.pairs, concepts_of(["forest"]))
 
 

@@ -53,7 +53,7 @@ def test_a_row_that_weighs_two_counts_twice(tiles):
 
 def test_nothing_to_learn_from_is_refused(tiles):
     x, present = tiles
-    with pytest.raises(DataError, match="no training tile shows any of a, b") as raised:
+    with pytest.raises(DataError, match="no training tile has any of the concepts a, b") as raised:
         fit_labels(x, np.zeros_like(present[:, :2]), ("a", "b"))
     assert "min_share" in raised.value.hint
 

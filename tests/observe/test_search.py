@@ -107,8 +107,8 @@ def test_a_concept_is_one_that_was_learnt(scenes):
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        ({}, ParameterError, "a search for nothing"),
-        ({"text": " "}, ParameterError, "a search for nothing"),
+        ({}, ParameterError, "a search without a text or concept"),
+        ({"text": " "}, ParameterError, "a search without a text or concept"),
         ({"text": "a", "concept": "b"}, ParameterError, "One of them"),
         ({"concept": "rod"}, UnknownNameError, "Did you mean 'road'"),
         ({"concept": "road", "top": 0}, ParameterError, "At least 1"),

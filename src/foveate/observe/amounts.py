@@ -1,8 +1,8 @@
-"""Amount of a concept in each tile: what is summed to a total.
+"""Amounts of a concept in tiles, the terms of a total.
 
-Area comes from masks, the number of things from objects, presence from either. A thing that lies in
-several tiles counts in the one with its centre, so that tiles add up to the number of things. Where
-there are no labels a person looks: a plan of the drawn tiles is written, and the answers are read.
+Area comes from masks, counts from objects, presence from either. An object that intersects several
+tiles is counted in the tile of its centre, so that tiles add up to the number of objects. Without
+labels, a plan of the drawn tiles is written for annotation, and the answers are read.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from foveate.observe.totals import Drawn
     from foveate.pool import Pool
 
-_SAME = 1e-6  # of probabilities that were written and read
-_WHOLE = 1.01  # of a tile's ground, for a person's rounding
+_TOLERANCE = 1e-6  # of probabilities written to and read from text
+_MAX_AREA = 1.01  # relative to the area of a tile, allows for rounding by annotators
 SUFFIXES = (".csv", ".geojson")
 
 
 def unit_of(pool: Pool, of: str) -> str:
-    """Return what amounts are counted in: "m2" (or "pixels"), "tiles" or "objects"."""
+    """Return the unit of amounts: "m2" (or "pixels"), "tiles" or "objects"."""
     if of == "area":
         return "m2" if pool.georeferenced else "pixels"
     return "tiles" if of == "tiles" else "objects"
 
 
 def ground(pool: Pool) -> NDArray[np.float64]:
-    """Return (n,) ground of each tile: square metres, or pixels without a georeference."""
+    """Return the (n,) area of tiles in square metres, or pixels without a georeference."""
     return pool.costs()["area" if pool.georeferenced else "pixels"]
 
 
@@ -57,7 +57,7 @@ def concept_of(pairs: Pairs, name: str) -> Concept:
     """Return a concept of pairs by name.
 
     Raises:
-        ParameterError: There is none of that name, with a suggestion.
+        ParameterError: The concept is unknown; the message suggests a similar name.
     """
     for concept in pairs.concepts:
         if same_name(concept.name) == same_name(name):
@@ -65,7 +65,9 @@ def concept_of(pairs: Pairs, name: str) -> Concept:
     known = [concept.name for concept in pairs.concepts]
     raise ParameterError(
         f"there is no concept {name!r}",
-        f"These pairs know {', '.join(known)}." if known else "These pairs were made without any.",
+        f"Concepts of these pairs: {', '.join(known)}."
+        if known
+        else "These pairs were prepared without concepts.",
         suggest(name, known),
     )
 
@@ -73,22 +75,22 @@ def concept_of(pairs: Pairs, name: str) -> Concept:
 def amounts(
     pairs: Pairs, what: str, of: str, *, objects: Objects | None = None
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
-    """Return what looks up how much of a concept there is in given tiles.
+    """Return a function that looks up the amounts of a concept in tiles.
 
     Args:
         pairs: Pairs with labels.
         what: Name of a concept.
-        of: "area": its share of the labelled pixels times the ground of the tile, by masks;
-            "tiles": 1 where the tile shows it; "count": objects with their middle in the tile.
-        objects: The objects; for "count".
+        of: "area": the share of labelled pixels times the area of the tile, from masks; "tiles": 1
+            if the concept is present in the tile; "count": objects with their centre in the tile.
+        objects: The objects, for "count".
 
     Returns:
-        From (m,) rows of the pool to (m,) float64; NaN where it is not known. Labels of other
-        tiles are not looked at.
+        Function from (m,) rows of the pool to (m,) float64 amounts; NaN if unknown. Labels of other
+        tiles are not used.
 
     Raises:
-        ParameterError: No such concept, or amounts of another name.
-        DataError: Nothing tells these amounts of this concept.
+        ParameterError: The concept or the quantity is unknown.
+        DataError: There are no labels for this quantity of the concept.
     """
     choose(of, get_args(Quantity), "of")
     concept = concept_of(pairs, what)
@@ -98,21 +100,21 @@ def amounts(
         return _counts(pairs.pool, concept, objects)
     shares, number = pairs.shares, pairs.concepts.index(concept)
     if shares is None:
-        pairs.present()  # which says what is missing
-    assert shares is not None  # noqa: S101  (as it has not raised)
+        pairs.present()  # raises the error about missing labels
+    assert shares is not None  # noqa: S101  (checked above)
 
-    def look(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        own = shares[rows, number : number + 1]
-        return np.where(np.isnan(own), np.nan, present(own, [concept]))[:, 0]
+    def look_up(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        column = shares[rows, number : number + 1]
+        return np.where(np.isnan(column), np.nan, present(column, [concept]))[:, 0]
 
-    return look
+    return look_up
 
 
 def known(pairs: Pairs, what: str, of: str) -> NDArray[np.bool_]:
-    """Return (n,) bool: for which tiles there are labels, whatever they say.
+    """Return an (n,) bool mask of the tiles with labels, whether positive or negative.
 
     Raises:
-        ParameterError: No such concept.
+        ParameterError: The concept is unknown.
     """
     concept = concept_of(pairs, what)
     if of == "count":
@@ -125,10 +127,10 @@ def known(pairs: Pairs, what: str, of: str) -> NDArray[np.bool_]:
 
 
 def objects_of(path: str | Path) -> Objects | None:
-    """Read the objects that pairs were prepared with, or None.
+    """Read the objects that pairs were prepared with, or return None.
 
     Raises:
-        DataError: There are no pairs, or the file is gone.
+        DataError: There are no pairs, or the file is missing.
     """
     job = prepared_job(path)
     return read_objects(job.objects) if job.objects else None
@@ -136,105 +138,111 @@ def objects_of(path: str | Path) -> Objects | None:
 
 def _areas(pool: Pool, concept: Concept) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
     names = pool.legend.names if pool.legend is not None else ()
-    wanted = {same_name(name) for name in concept.classes}
-    columns = [i for i, name in enumerate(names) if same_name(name) in wanted]
+    classes = {same_name(name) for name in concept.classes}
+    columns = [i for i, name in enumerate(names) if same_name(name) in classes]
     counts = pool.counts
     if counts is None or not columns:
         raise DataError(
             f"no mask has a class of the concept {concept.name!r}",
-            "Areas are told by masks. " + (f"Classes: {', '.join(names)}." if names else ""),
-            "--quantity count for objects, --quantity tiles for either",
+            "Areas are computed from masks. " + (f"Classes: {', '.join(names)}." if names else ""),
+            "Use --quantity count for objects, or --quantity tiles for either.",
         )
 
-    def look(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        found = counts[rows].astype(np.float64)
-        total = found.sum(axis=1)
-        share = found[:, columns].sum(axis=1) / np.where(total > 0, total, np.nan)
+    def look_up(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        pixels = counts[rows].astype(np.float64)
+        total = pixels.sum(axis=1)
+        share = pixels[:, columns].sum(axis=1) / np.where(total > 0, total, np.nan)
         return share * ground(pool)[rows]
 
-    return look
+    return look_up
 
 
 def _counts(
     pool: Pool, concept: Concept, objects: Objects | None
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
-    wanted = {same_name(name) for name in concept.classes}
-    own = [
-        i for i, kind in enumerate(objects.kinds if objects else ()) if same_name(kind) in wanted
+    classes = {same_name(name) for name in concept.classes}
+    matching = [
+        i for i, kind in enumerate(objects.kinds if objects else ()) if same_name(kind) in classes
     ]
-    if objects is None or not own:
+    if objects is None or not matching:
         kinds = ", ".join(sorted(set(objects.kinds))) if objects else "none"
         raise DataError(
             f"no object is of a kind of the concept {concept.name!r}",
-            f"Numbers are told by objects. Kinds: {kinds}.",
-            "--quantity area for masks, --quantity tiles for either",
+            f"Counts are computed from objects. Kinds: {kinds}.",
+            "Use --quantity area for masks, or --quantity tiles for either.",
         )
-    tile = middle_tiles(pool, objects)[own]
-    held = np.bincount(tile[tile >= 0], minlength=len(pool)).astype(np.float64)
-    return lambda rows: held[rows]
+    tile = middle_tiles(pool, objects)[matching]
+    counts = np.bincount(tile[tile >= 0], minlength=len(pool)).astype(np.float64)
+    return lambda rows: counts[rows]
 
 
 def middle_tiles(pool: Pool, objects: Objects) -> NDArray[np.int64]:
-    """Return (m,) the row of the tile that has the middle of each object; -1 where none has.
+    """Return the (m,) row of the tile that contains the centre of each object; -1 outside of tiles.
 
     Raises:
-        DataError: An object lies nowhere: it names no scene, and the scenes are not georeferenced.
+        DataError: An object cannot be located: it has no scene, and the scenes are not
+            georeferenced.
     """
     names = Names((scene.scene_id for scene in pool.scenes), f"the file {objects.path!r}")
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
     rows = dict(tiles.per_scene())
-    found = np.full(len(objects.kinds), -1)
-    rest = []
+    result = np.full(len(objects.kinds), -1)
+    by_geometry = []
     for i, name in enumerate(objects.scenes):
         scene = names.look_up(name) if name else None
         if scene is None or not np.isfinite(objects.boxes[i]).all():
-            rest.append(i)
+            by_geometry.append(i)
             continue
         y, x, h, w = objects.boxes[i]
-        down, right = y + h / 2, x + w / 2
-        here = rows.get(scene, np.empty(0, np.int64))
-        hit = (tiles.y[here] <= down) & (down < tiles.y[here] + tiles.h[here])
-        hit &= (tiles.x[here] <= right) & (right < tiles.x[here] + tiles.w[here])
+        centre_y, centre_x = y + h / 2, x + w / 2
+        in_scene = rows.get(scene, np.empty(0, np.int64))
+        top, left = tiles.y[in_scene], tiles.x[in_scene]
+        hit = (top <= centre_y) & (centre_y < top + tiles.h[in_scene])
+        hit &= (left <= centre_x) & (centre_x < left + tiles.w[in_scene])
         if hit.any():
-            found[i] = here[hit][0]
-    if rest:
-        found[rest] = _by_ground(pool, objects, np.array(rest))
-    return found
+            result[i] = in_scene[hit][0]
+    if by_geometry:
+        result[by_geometry] = _tiles_of_centres(pool, objects, np.array(by_geometry))
+    return result
 
 
-def _by_ground(pool: Pool, objects: Objects, rest: NDArray[np.int64]) -> NDArray[np.int64]:
+def _tiles_of_centres(
+    pool: Pool, objects: Objects, numbers: NDArray[np.int64]
+) -> NDArray[np.int64]:
     import shapely
 
-    lost = [i for i in rest if objects.shapes[i] is None or not pool.georeferenced]
-    if lost:
-        raise not_located(pool, objects, lost[0])
+    missing = [i for i in numbers if objects.shapes[i] is None or not pool.georeferenced]
+    if missing:
+        raise not_located(pool, objects, missing[0])
     tree = shapely.STRtree(pool.footprints())
-    points = shapely.points(*middles(objects.shapes[rest]))
+    points = shapely.points(*middles(objects.shapes[numbers]))
     which, tile = tree.query(points, predicate="intersects")
-    found = np.full(len(rest), -1)
-    found[which[::-1]] = tile[::-1]  # on an edge: the first of the tiles
-    return found
+    result = np.full(len(numbers), -1)
+    result[which[::-1]] = tile[::-1]  # the first tile, for a centre on an edge
+    return result
 
 
 def write_plan(drawn: Drawn, path: str | Path) -> None:
-    """Write the drawn tiles, with their probabilities.
+    """Write the drawn tiles with their inclusion probabilities.
 
-    As CSV it has an empty column "value": filled in, it is what `read_answers` reads.
+    A CSV file has an empty column "value"; when it is filled in, `read_answers` reads the file.
 
     Args:
-        drawn: The draw.
-        path: A file .csv, or .geojson where the scenes are georeferenced.
+        drawn: The drawn tiles.
+        path: A .csv file, or .geojson for georeferenced scenes.
 
     Raises:
-        ParameterError: Another kind of file.
-        DataError: GeoJSON of scenes that are not georeferenced.
+        ParameterError: The suffix is not allowed.
+        DataError: The file is GeoJSON, and the scenes are not georeferenced.
         StorageError: The file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ParameterError(
-            f"a plan in {str(path)!r}", f"It is a file {' or '.join(SUFFIXES)}.", "--plan plan.csv"
+            f"--plan {str(path)!r}",
+            f"Allowed suffixes: {', '.join(SUFFIXES)}.",
+            "For example --plan plan.csv.",
         )
     pool, tiles = drawn.pairs.pool, drawn.tiles
     table = pool.tiles
@@ -253,8 +261,8 @@ def write_plan(drawn: Drawn, path: str | Path) -> None:
         if outlines is None:
             raise DataError(
                 f"GeoJSON of scenes that are not georeferenced: {pool.unplaced}",
-                "Its places are longitudes and latitudes on the Earth.",
-                "--plan plan.csv",
+                "GeoJSON needs longitudes and latitudes.",
+                "Use --plan plan.csv.",
             )
         import pyarrow as pa
         import shapely
@@ -276,61 +284,60 @@ def write_plan(drawn: Drawn, path: str | Path) -> None:
 
 
 def read_answers(drawn: Drawn, path: str | Path) -> NDArray[np.float64]:
-    """Read what a person found in the drawn tiles.
+    """Read the annotations of the drawn tiles.
 
     Args:
-        drawn: The draw that the plan was written of: by the same job.
+        drawn: The drawn tiles of the plan, from the same job.
         path: CSV with the columns "tile_id" and "value": square metres (pixels without a
-            georeference), 1 or 0, or numbers of things. Where it has a "probability", it has to be
-            that of the draw.
+            georeference), 1 or 0, or counts of objects. If there is a column "probability", it must
+            match the draw.
 
     Returns:
         (n,) float64 values in the order of ``drawn.rows``.
 
     Raises:
-        DataError: The file cannot be read, an answer is missing, there twice, no number or one
-            that cannot be, or it is of another draw.
+        DataError: The file cannot be read; an answer is missing, duplicate, not a number or out of
+            range; or the file belongs to another draw.
     """
-    found = _rows(path)
+    answers = _rows(path)
     ids = drawn.pairs.pool.ids[drawn.tiles].tolist()
-    strange = [name for name in found if name not in set(ids)]
-    missing = [name for name in ids if name not in found]
-    if strange or missing:
+    unknown = [name for name in answers if name not in set(ids)]
+    missing = [name for name in ids if name not in answers]
+    if unknown or missing:
         raise DataError(
-            f"{str(path)!r} is no answer to this draw: "
-            + (f"{strange[0]!r} was not drawn" if strange else f"{missing[0]!r} has no value")
-            + f" ({len(strange)} too many, {len(missing)} missing)",
-            f"It has a value for each of the {len(ids)} tiles that were drawn.",
-            "Give the options and the seed that the plan was written with.",
+            f"{str(path)!r} does not match this draw: "
+            + (f"{unknown[0]!r} was not drawn" if unknown else f"{missing[0]!r} has no value")
+            + f" ({len(unknown)} too many, {len(missing)} missing)",
+            f"Expected a value for each of the {len(ids)} drawn tiles.",
+            "Use the options and the seed of the plan.",
         )
-    most = {"area": ground(drawn.pairs.pool)[drawn.tiles] * _WHOLE, "tiles": 1.0}
-    limits = np.broadcast_to(most.get(drawn.job.quantity, np.inf), len(ids))
+    upper = {"area": ground(drawn.pairs.pool)[drawn.tiles] * _MAX_AREA, "tiles": 1.0}
+    limits = np.broadcast_to(upper.get(drawn.job.quantity, np.inf), len(ids))
     values = np.empty(len(ids))
     for i, (name, pi) in enumerate(zip(ids, drawn.probabilities.tolist(), strict=True)):
-        values[i], stated = found[name]
+        values[i], stated = answers[name]
         whole = drawn.job.quantity == "area" or values[i] == np.floor(values[i])
         if not (0 <= values[i] <= limits[i] and whole):
             raise DataError(
                 f"the value of {name!r} in {str(path)!r} is {values[i]:g}",
                 {
-                    "area": f"The tile has {limits[i] / _WHOLE:g} "
-                    f"{unit_of(drawn.pairs.pool, 'area')}: 0 to that.",
-                    "tiles": "1 where the tile shows it, else 0.",
-                    "count": "A number of things: 0, 1, 2 and so on.",
+                    "area": f"It must be from 0 to {limits[i] / _MAX_AREA:g} "
+                    f"{unit_of(drawn.pairs.pool, 'area')}, the area of the tile.",
+                    "tiles": "It must be 1 (present) or 0 (absent).",
+                    "count": "It must be a count: 0, 1, 2 and so on.",
                 }[drawn.job.quantity],
             )
-        if stated is not None and abs(stated - pi) > _SAME:
+        if stated is not None and abs(stated - pi) > _TOLERANCE:
             raise DataError(
-                f"{name!r} in {str(path)!r} was drawn with the probability {stated:g}, "
-                f"here it is {pi:g}",
-                "The answers are those to a plan.",
-                "Give the options that the plan was written with.",
+                f"{name!r} in {str(path)!r} has the probability {stated:g}, in this draw {pi:g}",
+                "The answers must belong to the plan of this draw.",
+                "Use the options and the seed of the plan.",
             )
     return values
 
 
 def _rows(path: str | Path) -> dict[str, tuple[float, float | None]]:
-    """Return tile id -> value and probability, if that is stated; rows without a value are none."""
+    """Return tile id -> (value, probability or None), without rows that have no value."""
     text = read_text(path, "table of answers")
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
@@ -340,21 +347,22 @@ def _rows(path: str | Path) -> dict[str, tuple[float, float | None]]:
     if not {"tile_id", "value"} <= set(names):
         raise DataError(
             f"{str(path)!r} has the columns {', '.join(names) or 'none'}",
-            "Answers have tile_id and value.",
+            "The columns tile_id and value are required.",
             "Fill in the column value of the plan.",
         )
-    found: dict[str, tuple[float, float | None]] = {}
+    answers: dict[str, tuple[float, float | None]] = {}
     for number, row in enumerate(rows, 2):
         name, value = row["tile_id"] or "", (row["value"] or "").strip()
         if not value:
             continue
-        if name in found:
-            raise DataError(f"{name!r} is in {str(path)!r} twice", "A tile has one value.")
+        if name in answers:
+            raise DataError(f"{name!r} is in {str(path)!r} twice", "Tile ids must be unique.")
         try:
             stated = (row.get("probability") or "").strip()
-            found[name] = (float(value), float(stated) if stated else None)
+            answers[name] = (float(value), float(stated) if stated else None)
         except ValueError as error:
             raise DataError(
-                f"line {number} of {str(path)!r} has the value {value!r}", "Values are numbers."
+                f"line {number} of {str(path)!r} has the value {value!r}",
+                "Values must be numbers.",
             ) from error
-    return found
+    return answers

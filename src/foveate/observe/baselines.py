@@ -1,28 +1,28 @@
-"""Baseline policies that train nothing.
+"""Untrained baseline policies.
 
-Random tiles (cross-scale paper, section 5.4.1): the order does not depend on scenes, so at a budget
-some get more tiles than others; the uniform policy spreads them.
+Random tiles (cross-scale paper, section 5.4.1): the order does not depend on scenes, so the number
+of tiles per scene varies at a budget; the uniform policy distributes them evenly.
 
-Uniform: an even grid at any budget. Every prefix is even. Within a scene, tiles come in the order
-of frac(row / p + col / p^2 + shift), p the plastic number (1.3247): the tiles under any threshold
-of such a mask lie evenly (Roberts 2018, the R2 sequence as a dither mask), on grids of any size.
-Across scenes, the tile of place r among a scene's n tiles stands at (r + u) / n, with u spread
-evenly over the scenes: a budget that buys a share of all tiles buys that share of each scene, to
+Uniform: an even grid at any budget, since every prefix is even. Within a scene, tiles are ordered
+by frac(row / p + col / p^2 + shift), p the plastic number (1.3247): the tiles below any threshold
+of such a mask are evenly spaced (Roberts 2018, the R2 sequence as a dither mask), on grids of any
+size. Across scenes, the key of the tile of rank r among the n tiles of a scene is (r + u) / n, with
+u evenly spaced over scenes: a budget of a share of all tiles is the same share of each scene, to
 one tile.
 
-Covariate: IS-Count, Meng et al. 2022. Night lights, population or built-up area say where there is
-something to count. IS-Count draws with replacement; here each tile can be bought once, so each draw
-is in proportion to the weights of the tiles that are left (Efraimidis and Spirakis 2006, by keys
+Covariate: IS-Count, Meng et al. 2022. Night lights, population or built-up area indicate where
+objects are. IS-Count draws with replacement; here each tile can be acquired once, so each draw is
+in proportion to the weights of the remaining tiles (Efraimidis and Spirakis 2006, with the keys
 log w + Gumbel). Tiles of weight 0 come last. For totals with an interval draw with
 `foveate.stats.sampling`: a ranking has no inclusion probabilities that are known.
 
-LR entropy: uncertainty sampling (Lewis and Gale 1994) on the LR fill: the sum over concepts of the
-entropy of yes or no. It prefers what is uncertain from LR, which HR may not resolve either.
+LR entropy: uncertainty sampling (Lewis and Gale 1994) on the LR fill, the sum over concepts of the
+binary entropy. It prefers tiles that are uncertain from LR, which HR may not resolve either.
 
-SAR, scale-aware recognition (Revankar et al. 2025): the disagreement of two models on LR. A student
-that was distilled from the HR model and a model that was trained on LR both read LR; where they
-disagree, HR is thought to tell more than LR does. Only concepts that need HR count: the paper lets
-a language model say which, here the caller does. Deviation: disagreement is the mean absolute
+SAR, scale-aware recognition (Revankar et al. 2025): the disagreement of two models on LR. The
+inputs of a student distilled from the HR model and of a model trained on LR are both LR; if they
+disagree, HR is assumed to add information. Only concepts that need HR are used; in the paper a
+language model chooses them, here the caller does. Deviation: disagreement is the mean absolute
 difference of probabilities, so that tiles have an order at any budget.
 """
 
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 
 def weights_of(weights: Sequence[float] | None, concepts: int) -> NDArray[np.float64]:
-    """Return (K,) weights, ones when None.
+    """Return (K,) validated weights; ones if None.
 
     Raises:
-        DataError: Not K numbers.
-        ParameterError: A negative weight.
+        DataError: The shape is not (K,), or values are not finite.
+        ParameterError: A weight is negative.
     """
     if weights is None:
         return np.ones(concepts)
-    found = finite(weights, "weights", (concepts,))
-    if (found < 0).any():
-        raise ParameterError(f"a weight of {found.min():g}", "Weights are 0 or more.")
-    return found
+    checked = finite(weights, "weights", (concepts,))
+    if (checked < 0).any():
+        raise ParameterError(f"a weight of {checked.min():g}", "Weights must be >= 0.")
+    return checked
 
 
 _PLASTIC = 1.324717957244746  # the real root of p^3 = p + 1
@@ -72,12 +72,12 @@ def uniform(
     seed: int,
     progress: ProgressFn | None = None,  # noqa: ARG001  (two sorts)
 ) -> Ranking:
-    """Rank so that every prefix is spread evenly.
+    """Rank so that the tiles of every prefix are evenly spaced.
 
     Args:
         ids: (n,) str.
         place: (n, 3) int64 scene number, row, column.
-        seed: Where the mask of each scene begins, which scene comes first, and ties.
+        seed: Seed of the offset of the mask of each scene, of the order of scenes, and of ties.
         progress: Not used.
 
     Returns:
@@ -99,7 +99,7 @@ def uniform(
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
 
 
-_BITS = 52  # of a hash, so that it stays below 1 as a float
+_BITS = 52  # bits of a hash that are used, so that the uniform number is below 1
 
 
 def covariate(
@@ -114,10 +114,10 @@ def covariate(
 
     Args:
         ids: (n,) str.
-        covariate: (n,) >= 0; for amounts per area, multiply by the tile's area first.
-        seed: Draws, and breaks ties. A tile's draw depends on its id, not on the others.
+        covariate: (n,) >= 0; multiply densities by the area of the tile first.
+        seed: Seed of draws and ties. The draw of a tile depends on its id, not on other tiles.
         progress: Not used.
-        deterministic: Sort by the covariate, and draw nothing.
+        deterministic: Sort by the covariate instead of random draws.
 
     Returns:
         Full ranking; scores 1 - r / n, or the covariate.
@@ -140,21 +140,21 @@ def lr_entropy(
     progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     weights: Sequence[float] | None = None,
 ) -> Ranking:
-    """Rank by the entropy of what LR says.
+    """Rank by the entropy of concept probabilities predicted from LR.
 
     Args:
         ids: (n,) str.
-        probabilities: (n, K) of each concept from LR.
-        seed: Breaks ties.
+        probabilities: (n, K) probabilities of the concepts from LR.
+        seed: Seed of ties.
         progress: Not used.
-        weights: (K,) weight of each concept, >= 0; ones when None.
+        weights: (K,) weight of each concept, >= 0; None: ones.
 
     Returns:
         Full ranking; scores in bits, 0 to the sum of the weights.
 
     Raises:
-        DataError: Not K weights.
-        ParameterError: A negative weight.
+        DataError: The number of weights is not K.
+        ParameterError: A weight is negative.
     """
     w = weights_of(weights, probabilities.shape[1])
     both = np.stack([probabilities, 1 - probabilities])
@@ -179,34 +179,34 @@ def sar(
         ids: (n,) str.
         student: (n, K) probabilities of a student of the HR model, from LR.
         teacher: (n, K) probabilities of the LR model.
-        seed: Breaks ties.
+        seed: Seed of ties.
         progress: Not used.
-        weights: (K,) weight of each concept, >= 0; ones when None.
-        needs_hr: (K,) False where LR suffices for a concept: it does not count. All need HR when
-            None.
+        weights: (K,) weight of each concept, >= 0; None: ones.
+        needs_hr: (K,) False for concepts that are visible in LR, which are ignored. None: all
+            concepts need HR.
 
     Returns:
-        Full ranking; scores in [0, 1], all 0 where no concept counts.
+        Full ranking; scores in [0, 1], all 0 if every concept is ignored.
 
     Raises:
-        DataError: The models know different numbers of concepts, or options are not of K.
-        ParameterError: A negative weight.
+        DataError: The numbers of concepts of models and options differ.
+        ParameterError: A weight is negative.
     """
     if student.shape != teacher.shape:
         raise DataError(
             f"a student of {student.shape[1]} concepts and a teacher of {teacher.shape[1]}",
-            "Both say something of the same concepts, in the same order.",
+            "Both must predict the same concepts in the same order.",
         )
     concepts = student.shape[1]
     w = weights_of(weights, concepts)
     if needs_hr is not None:
-        counted = np.asarray(needs_hr)
-        if counted.shape != (concepts,) or counted.dtype != bool:
+        mask = np.asarray(needs_hr)
+        if mask.shape != (concepts,) or mask.dtype != bool:
             raise DataError(
-                f"needs_hr of shape {counted.shape} and dtype {counted.dtype}",
-                f"Expected True or False for each of {concepts} concepts.",
+                f"needs_hr of shape {mask.shape} and dtype {mask.dtype}",
+                f"Expected one bool for each of {concepts} concepts.",
             )
-        w = w * counted
+        w = w * mask
     score = (np.abs(teacher - student) * w).sum(axis=1) / (w.sum() or 1)
     return rank_by(score, ids, seed)
 

@@ -1,11 +1,10 @@
-"""Concept scores of completed scenes, from texts or from classifiers learnt from labels.
+"""Concept scores of completed scenes, from texts or from classifiers trained on labels.
 
-Writes ``tables/classified.parquet``, a score of each tile for each concept, and
-``tables/classified-scenes.parquet``, the largest and the mean score of each scene. Scores are
-cosines for texts (a softmax would say that one concept excludes the others), and probabilities of
-each concept by itself for labels. Where there are labels, the mean average precision over tiles and
-over scenes is reported, separately for concepts that the observer was trained on (base) and others
-(novel).
+Writes ``tables/classified.parquet``, the scores of each tile for each concept, and
+``tables/classified-scenes.parquet``, the maximum and mean score of each scene. Scores are cosines
+for texts (a softmax would make concepts mutually exclusive), and independent probabilities of each
+concept for labels. If labels are available, the mean average precision over tiles and over scenes
+is reported, separately for concepts of the training (base) and others (novel).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
 
-VERSION = 1  # raised when the same inputs lead to other tables
+VERSION = 1  # increased when the same inputs give other tables
 TILES, SCENES = "tables/classified.parquet", "tables/classified-scenes.parquet"
 By = Literal["auto", "texts", "labels"]
 _FOOTER = b"foveate"
@@ -54,7 +53,7 @@ class ConceptScores(Tabular):
         scenes: The n tiles.
         names: The K concepts.
         values: (n, K) float64 cosines or probabilities.
-        summary: What came out, JSON-ready: "run", "worked", "by", "score", "concepts", "truth".
+        summary: JSON-ready summary: "run", "worked", "by", "score", "concepts", "truth".
     """
 
     scenes: Completed
@@ -63,11 +62,11 @@ class ConceptScores(Tabular):
     summary: dict[str, Any]
 
     def __repr__(self) -> str:
-        """Return a line: the concepts, and how many tiles are scored."""
+        """Return one line: the concepts and the number of tiles."""
         return f"ConceptScores({', '.join(self.names)}: {len(self.scenes):,} tiles)"
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each tile: what `Completed` has, and a column for each concept."""
+        """Return a row for each tile: the columns of `Completed`, and one for each concept."""
         columns = {name: self.values[:, k] for k, name in enumerate(self.names)}
         return self.scenes.table(np.arange(len(self.scenes)), columns)
 
@@ -79,22 +78,21 @@ def classify(
     """Score the tiles and scenes of a run of `foveate observe complete` for concepts.
 
     Args:
-        path: The run; the tables are written into it.
-        concepts: What to score; the observer's own when empty.
-        by: "labels", "texts", or "auto": labels where the observer has learnt all of them, texts
-            otherwise.
-        model: The observer; the one that has completed the scenes when None.
-        templates: Sentences around texts; those of the training when None.
-        device: Of the model that reads texts.
+        path: The run directory; the tables are written into it.
+        concepts: Concepts to score; if empty, the concepts of the observer.
+        by: "labels", "texts", or "auto": labels if the observer was trained with labels of all
+            concepts, otherwise texts.
+        model: The observer; None: the observer that completed the scenes.
+        templates: Prompt templates; None: those of the training.
+        device: Device of the text model.
 
     Returns:
-        The scores of the tiles, and what came of them.
+        The scores of the tiles, and a summary.
 
     Raises:
-        ParameterError: No concepts, and the observer was trained without any; or templates for
-            concepts that are known by labels.
-        UnknownNameError: Labels, and the observer knows no such concept.
-        MissingCapabilityError: The observer cannot tell concepts so.
+        ParameterError: There are no concepts, or templates are given for concepts with labels.
+        UnknownNameError: `by` is "labels", and a concept is unknown to the observer.
+        MissingCapabilityError: The observer has no labels, or no text model.
         DataError: See `open_completed`.
     """
     scenes = open_completed(path)
@@ -102,20 +100,20 @@ def classify(
     concepts = concepts or observer.record.concepts
     if not concepts:
         raise ParameterError(
-            "no concepts, and an observer that was trained without any",
-            "Say what is to be found.",
-            "--concepts forest,water",
+            "no concepts, and an observer that was trained without concepts",
+            "At least one concept is required.",
+            "For example --concepts forest,water.",
         )
-    way = _way(observer, concepts, by)
-    if way == "labels" and templates is not None:
+    source = _source(observer, concepts, by)
+    if source == "labels" and templates is not None:
         raise ParameterError(
-            f"templates {templates!r} for concepts that are known by labels",
-            "Templates are sentences around texts.",
-            "Leave --templates out, or add --by texts for an observer that reads texts.",
+            f"templates {templates!r} for concepts with labels",
+            "Templates apply to texts only.",
+            "Omit --templates, or add --by texts for an observer with a text model.",
         )
-    scores = _scores(scenes, observer, concepts, way=way, templates=templates, device=device)
-    kind = "probability" if way == "labels" else "cosine"
-    about = {"by": way, "score": kind, "concepts": [concept.to_dict() for concept in concepts]}
+    scores = _scores(scenes, observer, concepts, source=source, templates=templates, device=device)
+    kind = "probability" if source == "labels" else "cosine"
+    about = {"by": source, "score": kind, "concepts": [concept.to_dict() for concept in concepts]}
     step = scenes.record["steps"]["completed"]["key"]
     with Run.create(path) as opened:
         worked = opened.do(
@@ -126,7 +124,7 @@ def classify(
     summary = {
         "run": str(path),
         "worked": worked,
-        "by": way,
+        "by": source,
         "score": kind,
         "tiles": len(scenes),
         "concepts": {
@@ -135,15 +133,17 @@ def classify(
                 concepts, best, scores.T, _novel(observer, concepts), strict=True
             )
         },
-        "truth": _judged(scenes, scores, concepts, _novel(observer, concepts)),
+        "truth": _evaluated(scenes, scores, concepts, _novel(observer, concepts)),
         "files": [TILES, SCENES],
     }
     return ConceptScores(scenes, tuple(concept.name for concept in concepts), scores, summary)
 
 
-def _way(observer: Observer, concepts: Sequence[Concept], by: By) -> Literal["texts", "labels"]:
+def _source(observer: Observer, concepts: Sequence[Concept], by: By) -> Literal["texts", "labels"]:
     if by not in ("auto", "texts", "labels"):
-        raise ParameterError(f"--by {by!r}", "Allowed: auto, texts, labels.", "--by auto")
+        raise ParameterError(
+            f"--by {by!r}", "Allowed: auto, texts, labels.", "For example --by auto."
+        )
     if by != "auto":
         return by
     head = observer.head
@@ -154,11 +154,11 @@ def _way(observer: Observer, concepts: Sequence[Concept], by: By) -> Literal["te
 
 
 def _scores(
-    scenes: Completed, observer: Observer, concepts: Sequence[Concept], *, way: str,
+    scenes: Completed, observer: Observer, concepts: Sequence[Concept], *, source: str,
     templates: str | None, device: str,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return (n, K)."""
-    if way == "labels":
+    """Return (n, K) scores."""
+    if source == "labels":
         columns = [concept_scores(scenes, observer, concept.name) for concept in concepts]
         return np.stack(columns, axis=1)
     texts = {concept.name: concept.texts for concept in concepts}
@@ -166,7 +166,7 @@ def _scores(
 
 
 def _novel(observer: Observer, concepts: Sequence[Concept]) -> list[bool]:
-    """Say which concepts the observer was not trained on."""
+    """Return for each concept whether the observer was not trained on it."""
     base = {same_name(c.name) for c in observer.record.concepts if not c.novel}
     return [concept.novel or same_name(concept.name) not in base for concept in concepts]
 
@@ -182,11 +182,11 @@ def _save(
     tiles: dict[str, Any] = {"tile_id": pa.array(scenes.ids.tolist(), pa.string())}
     tiles |= {name: scores[:, k].astype(np.float32) for k, name in enumerate(names)}
     write_parquet(scenes.path / TILES, pa.table(tiles).replace_schema_metadata(footer))
-    found, largest, mean = _over_scenes(scenes, scores)
+    scene_names, maximum, mean = _over_scenes(scenes, scores)
     table = pa.table({
-        "scene": pa.array(np.repeat(found, len(names)).tolist(), pa.string()),
-        "concept": pa.array(names * len(found), pa.string()),
-        "max": largest.ravel().astype(np.float32), "mean": mean.ravel().astype(np.float32),
+        "scene": pa.array(np.repeat(scene_names, len(names)).tolist(), pa.string()),
+        "concept": pa.array(names * len(scene_names), pa.string()),
+        "max": maximum.ravel().astype(np.float32), "mean": mean.ravel().astype(np.float32),
     })  # fmt: skip
     write_parquet(scenes.path / SCENES, table.replace_schema_metadata(footer))
     return [TILES, SCENES]
@@ -195,24 +195,24 @@ def _save(
 def _over_scenes(
     scenes: Completed, values: NDArray[np.floating]
 ) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
-    """Return names, and (s, K) largest and mean values of the scenes."""
+    """Return scene names, and (s, K) maximum and mean values of the scenes."""
     names, numbers = scenes.by_scene()
-    largest = np.full((len(names), values.shape[1]), -np.inf)
-    np.maximum.at(largest, numbers, values)
-    total = np.zeros_like(largest)
+    maximum = np.full((len(names), values.shape[1]), -np.inf)
+    np.maximum.at(maximum, numbers, values)
+    total = np.zeros_like(maximum)
     np.add.at(total, numbers, values)
-    return names, largest, total / np.bincount(numbers)[:, None]
+    return names, maximum, total / np.bincount(numbers)[:, None]
 
 
-def _judged(
+def _evaluated(
     scenes: Completed, scores: NDArray[np.float64], concepts: Sequence[Concept],
     novel: Sequence[bool],
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Return the mean average precision, JSON-ready; None where the truth is not known."""
-    known = _truth(scenes, concepts)
-    if known is None:
+    """Return the mean average precision, JSON-ready; None without labels."""
+    labelled = _truth(scenes, concepts)
+    if labelled is None:
         return None
-    rows, columns, relevant = known
+    rows, columns, relevant = labelled
     kept = replace(
         scenes, **{
             name: getattr(scenes, name)[rows]
@@ -220,16 +220,16 @@ def _judged(
         }
     )  # fmt: skip
     values = scores[rows][:, columns]
-    _, largest, mean = _over_scenes(kept, values)
-    _, shown, _ = _over_scenes(kept, relevant.astype(float))
-    apart = np.array([novel[k] for k in columns])
-    found = {
+    _, maximum, mean = _over_scenes(kept, values)
+    _, in_scene, _ = _over_scenes(kept, relevant.astype(float))
+    is_novel = np.array([novel[k] for k in columns])
+    precisions = {
         "tiles": mean_average_precision(values, relevant).per_concept,
         "unobserved": mean_average_precision(
             values[~kept.observed], relevant[~kept.observed]
         ).per_concept,
-        "scenes_max": mean_average_precision(largest, shown > 0).per_concept,
-        "scenes_mean": mean_average_precision(mean, shown > 0).per_concept,
+        "scenes_max": mean_average_precision(maximum, in_scene > 0).per_concept,
+        "scenes_mean": mean_average_precision(mean, in_scene > 0).per_concept,
     }
     return {
         "concepts": [concepts[k].name for k in columns],
@@ -238,47 +238,47 @@ def _judged(
         ),
         **{
             name: {
-                "base": _mean(each[~apart]), "novel": _mean(each[apart]),
+                "base": _mean(each[~is_novel]), "novel": _mean(each[is_novel]),
                 "each": dict(zip([concepts[k].name for k in columns], each.tolist(), strict=True)),
             }
-            for name, each in found.items()
+            for name, each in precisions.items()
         },
     }  # fmt: skip
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None
 
 
 def _truth(
     scenes: Completed, concepts: Sequence[Concept]
 ) -> tuple[NDArray[np.int64], list[int], NDArray[np.bool_]] | None:
-    """Return rows and columns whose truth is known, and (rows, columns) bool."""
+    """Return labelled rows and columns, and their (rows, columns) bool labels; None without."""
     pairs = _pairs(scenes)
     if pairs is None:
         return None
     names = [scene.scene_id for scene in pairs.pool.scenes]
-    place = {(names[s], row, col): i for i, (s, row, col) in enumerate(pairs.place.tolist())}
+    index = {(names[s], row, col): i for i, (s, row, col) in enumerate(pairs.place.tolist())}
     keys = zip(scenes.scene.tolist(), scenes.row.tolist(), scenes.col.tolist(), strict=True)
-    at = np.array([place.get(key, -1) for key in keys])
+    in_pairs = np.array([index.get(key, -1) for key in keys])
     columns: list[int] = []
-    found = []
+    labels = []
     for k, concept in enumerate(concepts):
         shares = _shares(pairs, concept)
-        if shares is not None and np.isfinite(shares[at[at >= 0]]).any():
+        if shares is not None and np.isfinite(shares[in_pairs[in_pairs >= 0]]).any():
             columns.append(k)
-            found.append(present(shares[:, None], [concept])[:, 0])
-    if not columns or not (at >= 0).any():
+            labels.append(present(shares[:, None], [concept])[:, 0])
+    if not columns or not (in_pairs >= 0).any():
         return None
-    rows = np.flatnonzero(at >= 0)
-    return rows, columns, np.stack(found, axis=1)[at[rows]]
+    rows = np.flatnonzero(in_pairs >= 0)
+    return rows, columns, np.stack(labels, axis=1)[in_pairs[rows]]
 
 
 def _shares(pairs: Pairs, concept: Concept) -> NDArray[np.float32] | None:
-    """Return (n,) the share of each tile that shows a concept; None where it is not known."""
-    for k, own in enumerate(pairs.concepts):
-        if pairs.shares is not None and same_name(own.name) == same_name(concept.name):
+    """Return the (n,) shares of a concept in tiles; None without labels."""
+    for k, labelled in enumerate(pairs.concepts):
+        if pairs.shares is not None and same_name(labelled.name) == same_name(concept.name):
             return pairs.shares[:, k]
     legend = pairs.pool.legend
     classes = {same_name(name) for name in legend.names} if legend is not None else set()
@@ -290,16 +290,16 @@ def _shares(pairs: Pairs, concept: Concept) -> NDArray[np.float32] | None:
 
 
 def _pairs(scenes: Completed) -> Pairs | None:
-    """Return the pairs that the scenes were selected from, where there are labels."""
+    """Return the labelled pairs that the scenes were selected from, or None."""
     selection = scenes.record["summary"]["observe"]["selection"]
     try:
         job = Run.load(selection).record["job"]
-    except FoveateError:  # the selection was moved: then nothing is known
+    except FoveateError:  # the selection was moved, so its inputs are unknown
         return None
     for path in job.get("images", []):
         try:
             pairs = open_pairs(path)
-        except DataError:  # overviews, no pairs; or pairs that have changed since
+        except DataError:  # overviews without pairs, or pairs that have changed
             continue
         if pairs.shares is not None or pairs.pool.counts is not None:
             return pairs

@@ -1,14 +1,15 @@
-"""Completion: whole scenes of HR features from overviews and the observed tiles.
+"""Completion of whole scenes of HR features from overviews and observed tiles.
 
-Scene by scene: the LR tokens that the selection kept, the HR of the tiles that there is, one pass
-of the predictor. Observed tokens come back as they are; the rest is completed, with an uncertainty.
+Inputs of a scene are the LR tokens stored by the selection and the available HR tiles; the
+predictor is run once. Observed tokens are returned unchanged, the others are completed, with an
+uncertainty.
 
     scenes.parquet, tiles.parquet   the pool of the selection
-    embeddings/completed-KEY        the mean token of each tile; one shard a scene
-    maps/SCENE.tif                  the three main axes of the tokens, and the uncertainty
+    embeddings/completed-KEY        the mean token of each tile; one shard per scene
+    maps/SCENE.tif                  the first three components of the tokens, and the uncertainty
     tables/scenes/SCENE.parquet     the tiles of a scene
     tables/completed.parquet        the tiles of all scenes
-    tables/concepts.parquet         probabilities of the concepts, where the observer has labels
+    tables/concepts.parquet         probabilities of concepts, if the observer has labels
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
 from foveate.observe import dense
-from foveate.observe.match_hr import HighTokens, in_blocks, weights_print
+from foveate.observe.match_hr import HighTokens, in_blocks, weights_fingerprint
 from foveate.observe.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
@@ -45,22 +46,22 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 COMPLETED, CONCEPTS = "tables/completed.parquet", "tables/concepts.parquet"
-NAME = "completed"  # of the embeddings
+NAME = "completed"  # name of the embeddings
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Completed(Tabular):
-    """Completed scenes, in rows of their tiles.
+    """Tiles of completed scenes.
 
     Attributes:
         path: Run directory.
-        record: Its ``run.json``.
+        record: Content of ``run.json``.
         ids: (n,) tile ids.
-        scene: (n,) names of scenes.
+        scene: (n,) scene ids.
         row: (n,) rows in the grid of the scene.
-        col: (n,) columns.
-        observed: (n,) bool.
-        doubt: (n,) float32, 0 to 1.
+        col: (n,) columns in the grid of the scene.
+        observed: (n,) bool mask of observed tiles.
+        doubt: (n,) float32 uncertainty, 0 to 1.
         x: (n, d) float16 mean tokens; a memory map.
     """
 
@@ -79,23 +80,23 @@ class Completed(Tabular):
         return self.ids.size
 
     def __repr__(self) -> str:
-        """Return a line: how many tiles of how many scenes, and how many of them are observed."""
+        """Return one line: the number of tiles, scenes and observed tiles."""
         scenes, observed = np.unique(self.scene).size, int(self.observed.sum())
         return f"Completed({len(self):,} tiles of {scenes:,} scenes, {observed:,} observed)"
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each tile: id, place, observed, doubt; outlines (WKB) if there are any.
+        """Return a row for each tile: id, scene, row, col, observed, doubt, outline (WKB) if known.
 
-        The mean tokens are not in it: they are `x`.
+        Mean tokens are not included; see `x`.
         """
         return self.table(np.arange(len(self)), {})
 
     def table(self, rows: NDArray[np.int64], more: Mapping[str, Any]) -> pa.Table:
-        """Return the table of some tiles with further columns before the outlines.
+        """Return the table of selected rows, with further columns before the outlines.
 
         Args:
-            rows: (m,) which tiles, in their order.
-            more: Name -> (m,) values.
+            rows: (m,) rows of tiles, in the order of the result.
+            more: Name -> (m,) values of further columns.
         """
         import pyarrow as pa
 
@@ -108,17 +109,17 @@ class Completed(Tabular):
         })  # fmt: skip
         tiles = read_parquet(self.path / "tiles.parquet")
         if GEOMETRY in tiles.column_names:
-            found = find_rows(text_column(tiles, "tile_id"), ids)
-            table = table.append_column(GEOMETRY, tiles[GEOMETRY].take(pa.array(found)))
+            indices = find_rows(text_column(tiles, "tile_id"), ids)
+            table = table.append_column(GEOMETRY, tiles[GEOMETRY].take(pa.array(indices)))
         return table
 
     @property
     def model(self) -> str:
-        """Folder of the observer that has completed them."""
+        """Folder of the observer that completed the scenes."""
         return self.record["summary"]["observe"]["observer"]
 
     def by_scene(self) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-        """Return the names of the scenes, and (n,) the number of each tile's."""
+        """Return the names of the scenes, and the (n,) scene number of each tile."""
         names, numbers = np.unique(self.scene, return_inverse=True)
         return names, numbers.astype(np.int64)
 
@@ -127,17 +128,17 @@ def open_completed(path: str | Path) -> Completed:
     """Open a run of `foveate observe complete`.
 
     Raises:
-        DataError: It is no such run, or it is not finished.
+        DataError: The run is of another command, or not finished.
     """
     root = Path(path)
     record = Run.load(root).record
     task = record.get("summary", {}).get("observe", {}).get("task")
     if task != "complete":
         raise DataError(
-            f"the run {str(root)!r} holds no completed scenes"
-            + (f": it is one of {task!r}" if task else ""),
-            "Those are what 'foveate observe complete' writes.",
-            "foveate observe complete RUN --tiles DIR --out SCENES",
+            f"the run {str(root)!r} contains no completed scenes"
+            + (f": it is a run of {task!r}" if task else ""),
+            "A finished run of 'foveate observe complete' is required.",
+            "Complete the scenes first: foveate observe complete RUN --tiles DIR --out SCENES",
         )
     table = read_parquet(root / COMPLETED)
     ids = text_column(table, "tile_id")
@@ -149,90 +150,90 @@ def open_completed(path: str | Path) -> Completed:
     )  # fmt: skip
 
 
-VERSION = 1  # raised when the same inputs lead to other files
+VERSION = 1  # increased when the same inputs give other files
 _AXES = 3
-_NAMED = 20  # missing tiles in the summary
+_MAX_LISTED = 20  # missing tiles that the summary lists
 
 
 @dataclass(eq=False)
 class Completion:
-    """Completes the scenes of a selection, into a run.
+    """Completes the scenes of a selection, and writes them to a run.
 
     Attributes:
-        run: Open for writing.
+        run: Run, open for writing.
         selected: The selection.
         observer: Trained observer.
-        bought: High resolution of tiles.
-        bands: Of the high resolution, in the order of the training.
-        batch_size: Tiles per call of the HR encoder.
-        device: Of encoder and networks.
+        matched: High resolution of tiles.
+        bands: Bands of the high resolution, in the order of the training.
+        batch_size: Tiles per batch of the HR encoder.
+        device: Device of the encoder and the networks.
     """
 
     run: Run
     selected: Selected
     observer: Observer
-    bought: MatchedHR
+    matched: MatchedHR
     bands: list[int]
     batch_size: int
     device: str
 
     def complete(self, progress: ProgressFn | None) -> None:
         """Complete all scenes, and join their tables."""
-        selected, opened = self.selected, self.run
-        prints = [fingerprint(selected.path / name) for name in FILES]
-        opened.do("pool", digest([VERSION, prints]), self._pool)
+        selected, run = self.selected, self.run
+        fingerprints = [fingerprint(selected.path / name) for name in FILES]
+        run.do("pool", digest([VERSION, fingerprints]), self._pool)
         target, bands = selected.target, selected.job.bands
-        shown = [scene.source.info.fingerprint for scene in target.overviews]
-        opened.do(
-            "thumbs", digest([VERSION, prints, shown, bands]),
-            lambda: save_thumbs(opened.path, target, bands),
+        overviews = [scene.source.info.fingerprint for scene in target.overviews]
+        run.do(
+            "thumbs", digest([VERSION, fingerprints, overviews, bands]),
+            lambda: save_thumbs(run.path, target, bands),
         )  # fmt: skip
         with (
-            Run.create(selected.path) as kept,
+            Run.create(selected.path) as store,
             Meter(progress, "completing scenes", len(self._scenes)) as meter,
         ):
-            for number, lr in selected.tokens(self.observer, kept, self.device):
-                opened.do(
+            for number, lr in selected.tokens(self.observer, store, self.device):
+                run.do(
                     f"complete {selected.name(number)}", self._key(number),
                     lambda number=number, lr=lr: self._scene(number, lr),
                 )  # fmt: skip
                 meter.advance()
         keys = [self._key(number) for number in self._scenes]
-        opened.do(step_name(NAME), digest([VERSION, keys]), self._join_vectors)
-        opened.do("completed", digest([VERSION, keys, self._head_print]), self._join_tables)
+        run.do(step_name(NAME), digest([VERSION, keys]), self._join_vectors)
+        run.do("completed", digest([VERSION, keys, self._head_fingerprint]), self._join_tables)
 
     @cached_property
-    def _about(self) -> list[Any]:
-        """What all scenes depend on."""
+    def _common_inputs(self) -> list[Any]:
+        """Inputs that all scenes depend on."""
         record = self.observer.record
         hr = record.encoders["hr"].spec.to_dict()
-        return [VERSION, weights_print(self.observer), hr, self.selected.job.min_valid]
+        return [VERSION, weights_fingerprint(self.observer), hr, self.selected.job.min_valid]
 
     def _key(self, number: int) -> str:
-        """Hash of everything that a completed scene depends on."""
+        """Return the hash of all inputs of a completed scene."""
         info = self.selected.target.overviews[number].source.info
         overview = [info.fingerprint, info.nodata, self.selected.job.bands]
-        shown = [self.bands, self._prints(self.selected.rows(number))]
-        return digest([self.store.key, overview, shown])
+        tiles = [self.bands, self._tile_fingerprints(self.selected.rows(number))]
+        return digest([self.store.key, overview, tiles])
 
     @cached_property
-    def _head_print(self) -> Any:
+    def _head_fingerprint(self) -> Any:
         head = self.observer.head
         return None if head is None else digest([head.names, head.weight, head.bias])
 
     @cached_property
     def _scenes(self) -> list[int]:
-        """Numbers of the scenes with tiles: shards are in their order."""
+        """Numbers of the scenes with tiles, in the order of shards."""
         return np.unique(self.selected.place[:, 0]).tolist()
 
     @cached_property
     def store(self) -> ShardStore:
-        """Keeps the mean tokens of tiles."""
+        """Store of the mean tokens of tiles."""
         record, hr = self.observer.record, self.observer.record.encoders["hr"].spec
-        key = digest([self._about, self.selected.ids.tolist()])
+        key = digest([self._common_inputs, self.selected.ids.tolist()])
         spec = replace(
-            hr, name=NAME, dim=record.shape.hr_dim, fingerprint=digest(self._about), grid=None,
-            non_negative=False,
+            hr, name=NAME, dim=record.shape.hr_dim, fingerprint=digest(self._common_inputs),
+            grid=None, non_negative=False,
         )  # fmt: skip
         return ShardStore.within(self.run.path, key, len(self._scenes), spec)
 
@@ -241,57 +242,57 @@ class Completion:
             write_bytes(self.run.path / name, (self.selected.path / name).read_bytes())
         return FILES
 
-    def _prints(self, rows: NDArray[np.int64]) -> list[Any]:
+    def _tile_fingerprints(self, rows: NDArray[np.int64]) -> list[Any]:
         selected = self.selected
         return [
             [str(selected.ids[row]), bool(selected.chosen[row]),
-             [view.prints() for view in self.bought.views.get(row, ())]]
+             [view.fingerprint() for view in self.matched.views.get(row, ())]]
             for row in rows.tolist()
         ]  # fmt: skip
 
     def _scene(self, number: int, lr: NDArray[np.float32]) -> list[str]:
-        """Complete one scene from its LR tokens, and write everything of it."""
+        """Complete one scene from its LR tokens, and write its files."""
         import pyarrow as pa
 
         selected, observer, name = self.selected, self.observer, self.selected.name(number)
         rows, info = selected.rows(number), selected.ground(number)
         side, shape = observer.record.shape.hr_side, selected.target.shapes[number]
-        at = tuple(selected.place[rows, 1:].T)
-        seen = np.zeros(shape, bool)
+        index = tuple(selected.place[rows, 1:].T)
+        observed = np.zeros(shape, bool)
         hr = np.zeros((*shape, side * side, observer.record.shape.hr_dim), np.float32)
         reader = HighTokens(
-            observer, self.bought, selected.ids, self.bands, selected.job.min_valid,
+            observer, self.matched, selected.ids, self.bands, selected.job.min_valid,
             self.batch_size, self.device,
         )  # fmt: skip
-        for row, found in reader.read(rows.tolist()):
-            down, across = selected.place[row, 1:].tolist()
-            seen[down, across], hr[down, across] = True, found
-        done = in_blocks(observer, lr, dense.to_tokens(hr[None], side)[0], seen)
-        cells = dense.to_tiles(done.tokens, side)[0]
-        doubt = np.where(seen, 0, done.doubt[0]).astype(np.float32)
-        here = np.zeros(shape, bool)
-        here[at] = True
+        for row, tokens in reader.read(rows.tolist()):
+            i, j = selected.place[row, 1:].tolist()
+            observed[i, j], hr[i, j] = True, tokens
+        completed = in_blocks(observer, lr, dense.to_tokens(hr[None], side)[0], observed)
+        tile_tokens = dense.to_tiles(completed.tokens, side)[0]
+        doubt = np.where(observed, 0, completed.doubt[0]).astype(np.float32)
+        valid = np.zeros(shape, bool)
+        valid[index] = True
         ids = selected.ids[rows]
         columns: dict[str, Any] = {
             "tile_id": pa.array(ids.tolist(), pa.string()),
             "scene": pa.array([name] * len(rows), pa.string()),
-            "row": at[0].astype(np.int32), "col": at[1].astype(np.int32),
+            "row": index[0].astype(np.int32), "col": index[1].astype(np.int32),
             "chosen": selected.chosen[rows],
-            "given": np.array([row in self.bought.views for row in rows.tolist()]),
-            "observed": seen[at], "doubt": doubt[at],
+            "given": np.array([row in self.matched.views for row in rows.tolist()]),
+            "observed": observed[index], "doubt": doubt[index],
         }  # fmt: skip
         table = _table(name)
         write_parquet(self.run.path / table, pa.table(columns))
-        picture = _picture(name)
+        file = _map_file(name)
         write_cog(
-            self.run.path / picture, _map(done.tokens[0], doubt, here, side),
-            geobox=resize_geobox(info.geobox, done.tokens.shape[1:3]),
+            self.run.path / file, _map(completed.tokens[0], doubt, valid, side),
+            geobox=resize_geobox(info.geobox, completed.tokens.shape[1:3]),
             nodata=float("nan"),
             descriptions=(*(f"axis {i + 1}" for i in range(_AXES)), "doubt"),
         )  # fmt: skip
         shard = self._scenes.index(number)
-        self.store.put(shard, ids, to_half(ids, cells[at].mean(axis=1)))
-        return [table, picture, str(self.store.file(shard).relative_to(self.run.path))]
+        self.store.put(shard, ids, to_half(ids, tile_tokens[index].mean(axis=1)))
+        return [table, file, str(self.store.file(shard).relative_to(self.run.path))]
 
     def _join_vectors(self) -> list[str]:
         self.store.finish()
@@ -302,23 +303,23 @@ class Completion:
 
         path = self.run.path
         names = [self.selected.name(i) for i in self._scenes]
-        known = {*map(_table, names), *map(_picture, names)}
-        for old in (*path.glob("tables/scenes/**/*.parquet"), *path.glob("maps/**/*.tif")):
-            if str(old.relative_to(path)) not in known:
-                old.unlink()  # of a scene that has left the selection
+        current = {*map(_table, names), *map(_map_file, names)}
+        for file in (*path.glob("tables/scenes/**/*.parquet"), *path.glob("maps/**/*.tif")):
+            if str(file.relative_to(path)) not in current:
+                file.unlink()  # of a scene that is not in the selection any more
         table = pa.concat_tables([read_parquet(path / _table(name)) for name in names])
         write_parquet(path / COMPLETED, table)
         head = self.observer.head
         if head is None:
             (path / CONCEPTS).unlink(missing_ok=True)  # of an earlier observer
             return [COMPLETED]
-        found = head.probabilities(self.store.finish().x)
-        columns = {name: found[:, i] for i, name in enumerate(head.names)}
+        probabilities = head.probabilities(self.store.finish().x)
+        columns = {name: probabilities[:, i] for i, name in enumerate(head.names)}
         write_parquet(path / CONCEPTS, pa.table({"tile_id": table["tile_id"], **columns}))
         return [COMPLETED, CONCEPTS]
 
     def summary(self) -> dict[str, Any]:
-        """Return what came out, JSON-ready."""
+        """Return the JSON-ready summary of the run."""
         table = read_parquet(self.run.path / COMPLETED)
         chosen, given, observed = (
             table[name].to_numpy(zero_copy_only=False) for name in ("chosen", "given", "observed")
@@ -334,15 +335,15 @@ class Completion:
                 "chosen": int(chosen.sum()),
                 "observed": int(observed.sum()),
                 "missing": int(missing.sum()),
-                "missing_tiles": names[missing][:_NAMED].tolist(),
+                "missing_tiles": names[missing][:_MAX_LISTED].tolist(),
                 "empty": int((given & ~observed).sum()),
                 "not_chosen_but_given": int((given & ~chosen).sum()),
-                "unused": len(self.bought.unused),
+                "unused": len(self.matched.unused),
                 "completed_doubt": None if observed.all() else float(doubt[~observed].mean()),
                 "concepts": list(self.observer.head.names) if self.observer.head else [],
                 "texts": self.observer.to_text is not None,
                 "observer": self.observer.folder,
-                "trained": weights_print(self.observer),
+                "trained": weights_fingerprint(self.observer),
                 "selection": str(self.selected.path),
                 "embeddings": str(self.store.path.relative_to(self.run.path)),
             },
@@ -356,17 +357,17 @@ def _table(scene: str) -> str:
     return f"tables/scenes/{scene}.parquet"
 
 
-def _picture(scene: str) -> str:
+def _map_file(scene: str) -> str:
     return f"maps/{scene}.tif"
 
 
 def _map(
-    tokens: NDArray[np.float32], doubt: NDArray[np.float32], here: NDArray[np.bool_], side: int
+    tokens: NDArray[np.float32], doubt: NDArray[np.float32], valid: NDArray[np.bool_], side: int
 ) -> NDArray[np.float32]:
-    """Return (4, R * k, C * k): main axes and doubt; NaN where a tile left the pool."""
-    found = np.zeros((_AXES + 1, *tokens.shape[:2]), np.float32)
+    """Return (4, R * k, C * k): first components and uncertainty; NaN for missing tiles."""
+    bands = np.zeros((_AXES + 1, *tokens.shape[:2]), np.float32)
     axes = min(_AXES, tokens.shape[-1])
-    found[:axes] = np.moveaxis(tokens[..., :axes], -1, 0)
-    found[_AXES] = np.kron(doubt, np.ones((side, side), np.float32))
-    found[:, np.kron(~here, np.ones((side, side), bool))] = np.nan
-    return found
+    bands[:axes] = np.moveaxis(tokens[..., :axes], -1, 0)
+    bands[_AXES] = np.kron(doubt, np.ones((side, side), np.float32))
+    bands[:, np.kron(~valid, np.ones((side, side), bool))] = np.nan
+    return bands

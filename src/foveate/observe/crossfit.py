@@ -1,8 +1,8 @@
-"""Grouped splits of scenes, and the targets of the sampler computed on features (section 4.2).
+"""Cross-fitting by groups of scenes, and the sampler targets computed on features (section 4.2).
 
-A group of scenes is never divided between training, validation and test. What the overview tells of
-a tile is its LR fill. For training scenes that is a fill which has not seen them: fitted to the
-same scenes it would know too much.
+A group of scenes is never divided between training, validation and test. The prediction of a tile
+from the overview is its LR fill. For training scenes the fill is cross-fitted (fitted on other
+scenes), since a fill of the same scenes would overfit.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ Split = Literal["train", "val", "test"]
 
 
 def folds_of(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
-    """Return (s,) numbers of folds for cross-fitting, by group: at least two folds.
+    """Return (s,) fold numbers for cross-fitting by group, with at least two folds.
 
-    Where all scenes are of one group they are divided themselves.
+    If all scenes are in one group, the scenes themselves are divided.
     """
     names = sorted(set(groups))
-    own = list(groups) if len(names) > 1 else [str(i) for i in range(len(groups))]
-    names = sorted(set(own))
+    units = list(groups) if len(names) > 1 else [str(i) for i in range(len(groups))]
+    names = sorted(set(units))
     order = rng(seed, "observe/folds").permutation(len(names))
     number = {names[i]: int(k) % min(count, len(names)) for k, i in enumerate(order)}
-    return np.array([number[group] for group in own])
+    return np.array([number[unit] for unit in units])
 
 
 _FOLDS = 4
-_LEAST = 1e-9  # a mean of values that are all 0
-_SURE = 1e-6  # probabilities are kept away from 0 and 1
+_MIN_MEAN = 1e-9  # avoids division by 0 if all values are 0
+_EPS = 1e-6  # probabilities are clipped to [eps, 1 - eps]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the targets are made of, for the tiles of some scenes in one row each.
+    """Inputs of supervision targets, one row per tile.
 
     Attributes:
         saliency: (n,) structural saliency of the HR tile.
         hr: (n, t, d) HR tokens.
-        fill: (n, t, d) the same as the overview tells them.
-        reference: (n, d) mean token of the reference: of the tile's own fill, or of the scene's.
+        fill: (n, t, d) LR fill, the HR tokens predicted from the overview.
+        reference: (n, d) mean token of the reference: the LR fill of the tile, or of the scene.
         scene: (n,) number of the scene.
         present: (n, K) bool labels, or None.
-        vectors: (n, e) embeddings of the HR tiles by the text model itself, and of the overviews
-            that they lie in: the F^h and F^g of Eq. 5. None: HR tokens and the reference count.
+        vectors: (n, e) embeddings by the text model of the HR tiles, and of the overviews of their
+            scenes: F^h and F^g of Eq. 5. None: `hr` and `reference` are used.
     """
 
     saliency: NDArray[np.floating]
@@ -83,14 +83,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """How the gain is worked out (Eq. 5).
+    """Settings of the gain and the targets (Eq. 5 and 6).
 
     Attributes:
         similarity: "lift", "z", "cosine" or "logit"; see `foveate.observe.targets`.
         lam: Weight of the reference.
-        over: Concepts' gains are summed ("sum"), or the largest counts ("max").
-        scale: How targets are brought to [0, 1]; see `foveate.observe.targets`.
-        factors: "quantile", or "none": parts are combined as they are (Eq. 6 as printed).
+        over: Aggregation of the gain over concepts: "sum" or "max".
+        scale: Scaling of targets to [0, 1]; see `foveate.observe.targets`.
+        factors: Scaling of the factors: "quantile", or "none" (Eq. 6 as published).
     """
 
     similarity: str = "lift"
@@ -101,13 +101,13 @@ class TargetSettings:
 
 
 class Targets:
-    """Targets of every form, with what was fitted on the training tiles.
+    """All supervision targets, with scales fitted on the training tiles.
 
     Args:
         train: Evidence of the training scenes.
-        head: Concepts over mean tokens, or None: then there are no gains of meaning.
-        weights: (K,) weights of the concepts; 0 where LR suffices.
-        settings: How.
+        head: Concept classifiers of mean tokens, or None for no semantic gain.
+        weights: (K,) weights of the concepts; 0 for concepts that are visible in LR.
+        settings: Settings of gain and targets.
     """
 
     def __init__(
@@ -121,19 +121,21 @@ class Targets:
         parts = self._parts(train)
         self.forms = [f for f, form in TARGETS.items() if set(form.needs) <= set(parts)]
         self._part_scales = {name: Scale.fit(x, "quantile") for name, x in parts.items()}
-        self._part_means = {name: max(float(np.abs(x).mean()), _LEAST) for name, x in parts.items()}
+        self._part_means = {
+            name: max(float(np.abs(x).mean()), _MIN_MEAN) for name, x in parts.items()
+        }
         raw = self._combined(parts)
         self._scales = {f: Scale.fit(x, settings.scale) for f, x in raw.items()}  # ty: ignore[invalid-argument-type]
 
     def __call__(self, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
-        """Return form -> (n,) targets, 0 to 1."""
+        """Return target -> (n,) values, 0 to 1."""
         raw = self._combined(self._parts(evidence))
         return {form: self._scales[form](x, evidence.scene) for form, x in raw.items()}
 
     def gain(self, evidence: Evidence) -> NDArray[np.float64]:
-        """Return (n,) what HR adds, not brought to any scale: the yardstick of all forms.
+        """Return the (n,) unscaled gain of HR, by which all targets are compared.
 
-        The semantic gain where there are concepts, else the error of the fill.
+        The semantic gain if there are concepts, otherwise the error of the LR fill.
         """
         parts = self._parts(evidence)
         return np.maximum(0, parts.get("semantic", parts["surprise"]))
@@ -141,7 +143,7 @@ class Targets:
     def _combined(self, parts: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         plain = self._settings.factors == "none"
         scaled = {
-            # A loss that HR makes worse is no utility: below 0 there is nothing to share out.
+            # Negative values (HR increases the loss) are clipped: a utility is at least 0.
             "quantile": {name: np.maximum(x, 0) for name, x in parts.items()}
             if plain
             else {name: self._part_scales[name](x) for name, x in parts.items()},
@@ -169,7 +171,7 @@ class Targets:
         return parts
 
     def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        assert self._head is not None  # noqa: S101  (asked by the callers)
+        assert self._head is not None  # noqa: S101  (checked by the callers)
         kind = self._settings.similarity
         if e.vectors is not None:
             scores = similarity_scores(self._head, kind, own=True)
@@ -179,37 +181,37 @@ class Targets:
         return scores(e.hr.mean(axis=1)), scores(e.reference)
 
     def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the cross-entropy of each tile over the concepts that count."""
-        assert self._head is not None  # noqa: S101  (asked by the callers)
-        p = np.clip(np.asarray(self._head.probabilities(z), np.float64), _SURE, 1 - _SURE)
+        """Return the cross-entropy of each tile, weighted over concepts."""
+        assert self._head is not None  # noqa: S101  (checked by the callers)
+        p = np.clip(np.asarray(self._head.probabilities(z), np.float64), _EPS, 1 - _EPS)
         return -(np.where(present, np.log(p), np.log1p(-p)) * self._weights).sum(axis=1)
 
 
 def crossfitted(
     shape: Shape, data: Data, groups: Sequence[str], strength: float, seed: int
 ) -> torch.Tensor:
-    """Return what linear fills make of scenes that they have not seen.
+    """Return the cross-fitted linear LR fill of scenes.
 
     Args:
-        shape: Sizes.
+        shape: Network sizes.
         data: The s training scenes.
-        groups: (s,) their groups.
-        strength: Of the ridge penalty.
-        seed: Of the folds.
+        groups: (s,) group of each scene.
+        strength: Strength of the ridge penalty.
+        seed: Seed of the folds.
 
     Returns:
-        (s, R * k, C * k, hr_dim).
+        (s, R * k, C * k, hr_dim) float32.
     """
     folds = folds_of(groups, _FOLDS, seed)
-    found = torch.empty(data.hr.shape, dtype=torch.float32)
+    filled = torch.empty(data.hr.shape, dtype=torch.float32)
     fill: Fill = random_weights(lambda: Fill(shape, conv=False), seed)
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds != fold)
-        if not inside.size:  # a single scene: there is no other to learn from
+        if not inside.size:  # a single scene: no other scenes to fit on
             inside = np.flatnonzero(folds == fold)
         part = data.take(inside)
         solve(fill, part.lr, part.target, part.here, strength)
         rows = torch.from_numpy(np.flatnonzero(folds == fold))
         with torch.no_grad():
-            found[rows] = fill(data.lr[rows].float())
-    return found
+            filled[rows] = fill(data.lr[rows].float())
+    return filled

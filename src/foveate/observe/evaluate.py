@@ -1,8 +1,7 @@
-"""Evaluation of an observer on scenes that nothing was fitted to: the numbers of its report.
+"""Evaluation of an observer on held-out scenes: the results of its report.
 
-The curve over observed shares, policy by policy and with and without completion; the threshold
-sweep (section C.1); what each way of completing is worth at one share; and what went wrong (section
-F).
+Curves over observed ratios, for each policy with and without completion; the threshold sweep
+(section C.1); a comparison of completions at one ratio; and failure cases (section F).
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ if TYPE_CHECKING:
 
     from foveate.observe.trial import Measures, Trial
 
-CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which the area is taken
+CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed ratios of curves and of the area under them
 SWEEP = (0.0, 0.1, 0.25, 0.45, 0.55, 0.65, 0.85, 1.0)  # thresholds of section C.1
-_DRAWS = 10_000  # fewer leave no small p-value after Holm
+_DRAWS = 10_000  # bootstrap draws; with fewer, p-values after Holm's correction cannot be small
 _NEIGHBOURS = 5
-_ASKED = 512  # tiles of the diagnosis
+_MAX_QUERIES = 512  # tiles of the neighbour agreement
 _EVALUATED = (
     "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
 )  # fmt: skip
 
 
 def evaluate(trial: Trial, *, obr: float, supervision: str) -> dict[str, Any]:
-    """Measure an observer on scenes that nothing was fitted to; JSON-ready.
+    """Evaluate an observer on held-out scenes; the result is JSON-ready.
 
     Args:
         trial: The observer and the scenes.
-        obr: Observed share at which completions are compared.
-        supervision: Target of its sampler, for the record.
+        obr: Observed ratio at which completions are compared.
+        supervision: Supervision target of the sampler, stored in the result.
     """
     evidence = trial.evidence()
     policies = [name for name in _EVALUATED if set(get_policy(name).needs) <= set(evidence)]
@@ -64,13 +63,13 @@ def evaluate(trial: Trial, *, obr: float, supervision: str) -> dict[str, Any]:
             for name in policies
             if "oracle-gain" in policies and not name.startswith(("oracle", "random"))
         },
-        "completions": {name: found.means() for name, found in completed.items()},
+        "completions": {name: measures.means() for name, measures in completed.items()},
         "random": trial.measure(trial.completed(at_random, "ours"), at_random).means(),
         "concepts": {
             concept.name: {
                 "prevalence": None if trial.known is None else trial.known[:, k].mean(),
                 "novel": concept.novel,
-                **{name: found.tiles[k] for name, found in completed.items()},
+                **{name: measures.tiles[k] for name, measures in completed.items()},
             }
             for k, concept in enumerate(concepts)
         },
@@ -83,20 +82,20 @@ def evaluate(trial: Trial, *, obr: float, supervision: str) -> dict[str, Any]:
 def curve(
     trial: Trial, policies: Sequence[str], evidence: Mapping[str, Any], *, draws: int = 5
 ) -> tuple[dict[str, Any], dict[str, Measure]]:
-    """Return how good tiles are known over observed shares.
+    """Return the quality of completed tiles over observed ratios, for each policy.
 
     Args:
-        trial: Where.
+        trial: The observer and the scenes.
         policies: Names; "random" is the mean over several draws.
-        evidence: What they choose by.
-        draws: Of "random".
+        evidence: Evidence of the policies.
+        draws: Number of draws of "random".
 
     Returns:
-        "shares", "measure" (tile mAP, or centred cosine where there are no labels), and "policies":
-        name -> {"fill": [...], "ours": [...], "captured": [...]}; and what `against_random`
-        compares: name -> the area under "ours", with the share of each group of scenes in it.
+        "shares", "measure" (tile mAP, or centred cosine without labels), and "policies": name ->
+        {"fill": [...], "ours": [...], "captured": [...]}; and the input of `against_random`: name
+        -> the area under "ours", with the contribution of each group of scenes.
     """
-    found: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     areas: dict[str, Measure] = {}
     for policy in policies:
         seeds = range(draws) if policy == "random" else range(1)
@@ -105,29 +104,30 @@ def curve(
             {k: [m.value if isinstance(m, Measure) else m for m in v] for k, v in run.items()}
             for run in runs
         ]
-        found[policy] = {key: np.mean([r[key] for r in lines], axis=0).tolist() for key in lines[0]}
+        curves[policy] = {
+            key: np.mean([line[key] for line in lines], axis=0).tolist() for key in lines[0]
+        }
         areas[policy] = mean_of([measured_area(run["ours"], CURVE) for run in runs])
     measure = "tile mAP" if trial.material.labels is not None else "centred cosine"
-    return {"shares": list(CURVE), "measure": measure, "policies": found}, areas
+    return {"shares": list(CURVE), "measure": measure, "policies": curves}, areas
 
 
 def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[str, Any]:
-    """Compare policies with random tiles, and say which one a selection is to use.
+    """Compare policies with random tiles, and choose the default policy of selections.
 
-    Of the trained policies that are better than random tiles (`foveate.stats.verdict`) on all
-    scenes that no network was fitted to, the one is used that does best on the validation scenes.
-    Where there is none, it is that of the policies which learn nothing: it is not shown to be
-    better than the others, only no worse a guess.
+    Among the trained policies that are better than random tiles (`foveate.stats.verdict`) on all
+    held-out scenes, the policy that is best on the validation scenes is chosen. If there is none,
+    the untrained baseline that is best on the validation scenes is chosen, without evidence that it
+    is better than the other baselines.
 
     Args:
         validation: The observer and the validation scenes.
         judged: The observer, and validation and test scenes together.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
-        What `against_random` does; "scenes" of it; "policy" to use, "trained" the one of the
-        trained policies that is used or would be, "validation" (policy -> area on the validation
-        scenes).
+        The result of `against_random`; the number of its "scenes"; the chosen "policy"; "trained",
+        the best of the trained policies; "validation" (policy -> area on the validation scenes).
     """
     areas = []
     for trial in (validation, judged):
@@ -151,23 +151,24 @@ def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[st
 
 
 def against_random(areas: Mapping[str, Measure], *, seed: int = 0) -> dict[str, Any]:
-    """Compare policies with random tiles on scenes that nothing was fitted to.
+    """Compare policies with random tiles on held-out scenes.
 
     Args:
-        areas: Policy -> area under its curve with completion; see `curve`. Oracles are left out:
-            nobody can choose by them.
-        seed: Of the bootstrap.
+        areas: Policy -> area under its curve with completion; see `curve`. Oracles are ignored,
+            since they cannot be used for selection.
+        seed: Seed of the bootstrap.
 
     Returns:
-        "groups": of the scenes, which the bootstrap draws; "random": its area; "policies": name ->
-        "area", "difference" to random (mean, low and high of the 95 % interval; None where all
-        scenes are one group), "p" (Holm's, over these policies) and "verdict": "better", "worse",
-        "tied" or "open", see `foveate.stats.verdict`, or None without a difference.
+        "groups": number of groups of scenes, the unit of the bootstrap; "random": area of random
+        tiles; "policies": name -> "area", "difference" to random (mean, low and high of the 95 %
+        interval; None if all scenes are in one group), "p" (with Holm's correction over these
+        policies) and "verdict": "better", "worse", "tied" or "open", see `foveate.stats.verdict`,
+        or None without a difference.
     """
     base = areas["random"]
     names = sorted(base.groups)
     compared = [name for name in areas if not name.startswith(("oracle", "random"))]
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         name: {"area": areas[name].value, "difference": None, "p": None, "verdict": None}
         for name in compared
     }
@@ -180,29 +181,32 @@ def against_random(areas: Mapping[str, Measure], *, seed: int = 0) -> dict[str, 
             for name in compared
         ]  # fmt: skip
         for name, gap, p in zip(compared, gaps, holm([g.p for g in gaps]).tolist(), strict=True):
-            found[name] |= {
+            results[name] |= {
                 "difference": {"mean": gap.mean, "low": gap.low, "high": gap.high},
                 "p": p, "verdict": verdict(gap, p, len(names)),
             }  # fmt: skip
-    return {"groups": len(names), "random": base.value, "policies": found}
+    return {"groups": len(names), "random": base.value, "policies": results}
 
 
 def area(values: Sequence[float]) -> float:
-    """Return the mean height of a curve over `CURVE`."""
+    """Return the normalised area under a curve over `CURVE`."""
     return float(np.trapezoid(values, CURVE) / (CURVE[-1] - CURVE[0]))
 
 
 def efficiency(found: Mapping[str, Any], policy: str, *, oracle: str = "oracle-gain") -> float:
     """Return the normalised efficiency of a policy: (policy - random) / (oracle - random).
 
-    Of the areas under the curves with completion; NaN where the oracle is no better than random.
+    Computed from the areas under the curves with completion; NaN if the oracle is not better than
+    random.
     """
-    own, low, high = (area(found["policies"][name]["ours"]) for name in (policy, "random", oracle))
-    return (own - low) / (high - low) if high > low else float("nan")
+    value, low, high = (
+        area(found["policies"][name]["ours"]) for name in (policy, "random", oracle)
+    )
+    return (value - low) / (high - low) if high > low else float("nan")
 
 
 def sweep(trial: Trial) -> list[dict[str, Any]]:
-    """Return what each threshold of the paper's figure buys, on the observer's own scale."""
+    """Return the results of each threshold of section C.1, on the calibrated scores."""
     scores = trial.observer.scores(trial.lr).score
     rows = []
     for tau in SWEEP:
@@ -218,15 +222,15 @@ def sweep(trial: Trial) -> list[dict[str, Any]]:
 
 
 def completions(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, Measures]:
-    """Return how good scenes are under each way of completing the same observed tiles."""
-    nothing, everything = np.zeros_like(seen), trial.here
-    found = {
+    """Return the quality of each kind of completion of the same observed tiles."""
+    no_tiles, all_tiles = np.zeros_like(seen), trial.here
+    results = {
         how: trial.measure(trial.completed(seen, how), seen)
         for how in ("none", "nearest", "fill", "ours")
     }
-    found["LR only"] = trial.measure(trial.completed(nothing, "fill"), nothing)
-    found["full"] = trial.measure(trial.completed(everything, "full"), everything)
-    return found
+    results["LR only"] = trial.measure(trial.completed(no_tiles, "fill"), no_tiles)
+    results["full"] = trial.measure(trial.completed(all_tiles, "full"), all_tiles)
+    return results
 
 
 def captures(
@@ -234,88 +238,88 @@ def captures(
 ) -> dict[str, float]:
     """Return the share of the true gain that each policy captures."""
     gain = trial.truth["gain"]
-    found = {}
+    shares = {}
     for policy in policies:
         seen = trial.first(trial.rank(policy, evidence), share)
-        found[policy] = captured(gain, dense.from_grids(seen, trial.place))
-    return found
+        shares[policy] = captured(gain, dense.from_grids(seen, trial.place))
+    return shares
 
 
 def neighbours(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, float]:
-    """Return how well completed tiles find tiles of their kind in training (section B).
+    """Return the label agreement of completed tiles with their nearest training tiles (section B).
 
-    A completed token that drifts finds neighbours which look right and mean something else. The
-    agreement is the Jaccard index of the concepts of a tile and of its nearest training tiles, by
-    centred cosine, over unobserved tiles that show a concept.
+    Completed tokens that drift have nearest neighbours with other concepts. The agreement is the
+    Jaccard index of the concepts of a tile and of its nearest training tiles, by centred cosine,
+    over unobserved tiles with at least one concept.
 
     Args:
-        trial: Where.
-        seen: (m, R, C) bool: observed.
+        trial: The observer and the scenes.
+        seen: (m, R, C) bool mask of observed tiles.
 
     Returns:
-        Completion -> mean agreement; "true" is that of the true HR tokens. Empty without labels.
+        Completion -> mean agreement; "true" for the true HR tokens. Empty without labels.
     """
-    found = {}
+    agreements = {}
     for name, how in (("HR only", "nearest"), ("fill", "fill"), ("ours", "ours"), ("true", "full")):
         value = agreement(trial, trial.completed(seen, how), seen)
         if value is not None:
-            found[name] = value
-    return found
+            agreements[name] = value
+    return agreements
 
 
 def agreement(trial: Trial, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> float | None:
     """Return the mean agreement of unobserved tiles with their neighbours; see `neighbours`.
 
     Args:
-        trial: Where.
+        trial: The observer and the scenes.
         tokens: (m, R * k, C * k, d) completed tokens.
-        seen: (m, R, C) bool: observed.
+        seen: (m, R, C) bool mask of observed tiles.
 
     Returns:
-        0 to 1; None without labels, or where no unobserved tile shows a concept.
+        0 to 1; None without labels, or if no unobserved tile has a concept.
     """
     material = trial.material
     if material.known is None or trial.known is None:
         return None
     unseen = dense.from_grids(~seen, trial.place) & trial.known.any(axis=1)
-    asked = np.flatnonzero(unseen)
-    if not asked.size:
+    queries = np.flatnonzero(unseen)
+    if not queries.size:
         return None
-    asked = asked[:: max(1, asked.size // _ASKED)]
+    queries = queries[:: max(1, queries.size // _MAX_QUERIES)]
     train = material.tiles(material.scenes("train"))
-    gallery, shown = _unit(material.means(train)), material.known[train]
-    alike = _unit(trial.tile_means(tokens)[asked]) @ gallery.T
-    near = np.argsort(alike.max() - alike, axis=1, kind="stable")[:, :_NEIGHBOURS]
-    own, other = trial.known[asked][:, None], shown[near]
-    both, either = (own & other).sum(-1), (own | other).sum(-1)
-    return float((both / np.maximum(either, 1)).mean())
+    gallery, labels = _unit(material.means(train)), material.known[train]
+    similarity = _unit(trial.tile_means(tokens)[queries]) @ gallery.T
+    nearest = np.argsort(similarity.max() - similarity, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    a, b = trial.known[queries][:, None], labels[nearest]
+    intersection, union = (a & b).sum(-1), (a | b).sum(-1)
+    return float((intersection / np.maximum(union, 1)).mean())
 
 
 def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Return one tile or scene for each way of failing (section F), the worst there is.
+    """Return the worst tile or scene for each kind of failure (section F).
 
-    "missed": the unobserved tile whose true gain is highest. "drift": the unobserved tile that
-    completion has moved furthest from the truth, compared with the fill. "complex": the scene that
-    is furthest from the truth for what was observed of it.
+    "missed": the unobserved tile with the highest true gain. "drift": the unobserved tile whose
+    error increases most from the LR fill to the completion. "complex": the scene with the highest
+    mean error of unobserved tiles.
     """
     tokens, fill = trial.completed(seen, "ours"), trial.completed(seen, "fill")
     side = trial.material.shape.hr_side
     error = np.square(dense.to_tiles(tokens - trial.hr, side)).mean(axis=(3, 4))
-    before = np.square(dense.to_tiles(fill - trial.hr, side)).mean(axis=(3, 4))
-    open_ = trial.here & ~seen
-    found: list[dict[str, Any]] = []
+    fill_error = np.square(dense.to_tiles(fill - trial.hr, side)).mean(axis=(3, 4))
+    unseen = trial.here & ~seen
+    cases: list[dict[str, Any]] = []
     if trial.truth:
         gain = dense.to_grids(trial.truth["gain"], trial.place, trial.here.shape)
-        found.append(_worst(trial, "missed", np.where(open_, gain, -np.inf)))
-    found.append(_worst(trial, "drift", np.where(open_, error - before, -np.inf)))
-    mean = np.where(open_, error, 0).sum(axis=(1, 2)) / np.maximum(1, open_.sum(axis=(1, 2)))
+        cases.append(_worst(trial, "missed", np.where(unseen, gain, -np.inf)))
+    cases.append(_worst(trial, "drift", np.where(unseen, error - fill_error, -np.inf)))
+    mean = np.where(unseen, error, 0).sum(axis=(1, 2)) / np.maximum(1, unseen.sum(axis=(1, 2)))
     scene = int(mean.argmax())
     names = trial.material.pairs.pool.scenes
-    found.append({
+    cases.append({
         "kind": "complex", "scene": names[trial.scenes[scene]].scene_id, "row": None, "col": None,
         "value": float(mean[scene]),
     })  # fmt: skip
-    return [case for case in found if math.isfinite(case["value"])]
+    return [case for case in cases if math.isfinite(case["value"])]
 
 
 def _worst(trial: Trial, kind: str, values: NDArray[np.floating]) -> dict[str, Any]:
@@ -331,18 +335,18 @@ def _one_curve(
     trial: Trial, policy: str, evidence: Mapping[str, Any], seed: int
 ) -> dict[str, list[Any]]:
     ranking = trial.rank(policy, evidence, seed=seed)
-    found: dict[str, list[Any]] = {"fill": [], "ours": []}
+    lines: dict[str, list[Any]] = {"fill": [], "ours": []}
     if trial.truth:
-        found["captured"] = []
+        lines["captured"] = []
     for share in CURVE:
         seen = trial.first(ranking, share)
         for how in ("fill", "ours"):
             tokens = trial.completed(seen, how)
-            found[how].append(trial.quality(tokens, seen, by_group=how == "ours"))
+            lines[how].append(trial.quality(tokens, seen, by_group=how == "ours"))
         if trial.truth:
             chosen = dense.from_grids(seen, trial.place)
-            found["captured"].append(captured(trial.truth["gain"], chosen))
-    return found
+            lines["captured"].append(captured(trial.truth["gain"], chosen))
+    return lines
 
 
 def _unit(x: NDArray[np.floating]) -> NDArray[np.floating]:

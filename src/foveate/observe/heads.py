@@ -1,8 +1,8 @@
-"""Concept classifiers over the mean HR token of a tile, observed or completed.
+"""Concept classifiers of the mean HR token of a tile, observed or completed.
 
-Concepts come from labels, by a linear classifier each, or from texts, through a linear map from the
-reduced features to the space of the texts. Both are heads over the mean token of a tile, so they
-read observed and completed tiles alike.
+Concepts are classified by one linear classifier each, trained on labels, or by texts, with a linear
+projection from the projected features to the text embedding space. Both are heads of the mean token
+of a tile, so they apply to observed and completed tiles.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-_STRENGTH = 0.1  # C of the classifiers: features have unit scale
-_LEAST = 5  # tiles with a concept, and without it
-_RIDGE = 1e-2  # of the mean variance
+_STRENGTH = 0.1  # inverse regularisation C of the classifiers; features have unit scale
+_MIN_TILES = 5  # with a concept, and without it
+_RIDGE = 1e-2  # relative to the mean variance
 
 
 @dataclass(frozen=True, eq=False)
 class LabelHead:
-    """Concepts by a linear classifier each; a `foveate.models.heads.Head`.
+    """One linear classifier per concept; a `foveate.models.heads.Head`.
 
     Attributes:
         names: The K concepts.
@@ -52,16 +52,16 @@ class LabelHead:
 
     @property
     def inputs(self) -> Inputs:
-        """Mean tokens as they are."""
+        """Kind of input: mean tokens, not normalised."""
         return "raw"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the scores of mean tokens: (..., d) to (..., K)."""
+        """Return the logits of mean tokens: (..., d) to (..., K)."""
         check_dim(z, self.weight.shape[1], "concepts")
         return np.asarray(z, np.float32) @ self.weight.T + self.bias
 
     def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the probability of each concept by itself: (..., d) to (..., K)."""
+        """Return the independent probability of each concept: (..., d) to (..., K)."""
         from scipy.special import expit
 
         return expit(self.logits(z))
@@ -76,26 +76,26 @@ def fit_labels(
     Args:
         x: (n, d) mean HR tokens of the training tiles.
         present: (n, K) bool.
-        names: The K concepts. One that fewer than 5 tiles show, or all but fewer than 5, gets its
-            prevalence and nothing else.
-        weight: (n,) of each row; 1 when None.
+        names: The K concepts. The probability of a concept with fewer than 5 positive or negative
+            tiles is its prevalence.
+        weight: (n,) sample weights; None: 1.
 
     Raises:
-        DataError: No tile shows any of them.
+        DataError: No tile has any of the concepts.
     """
     from sklearn.linear_model import LogisticRegression
 
     counts = present.sum(axis=0)
     if not counts.any():
         raise DataError(
-            f"no training tile shows any of {', '.join(names)}",
-            "Concepts are learnt from tiles that show them.",
+            f"no training tile has any of the concepts {', '.join(names)}",
+            "Concept classifiers need positive tiles.",
             "Check --concepts, their classes and min_share.",
         )
     n, d = x.shape
     slope, bias = np.zeros((len(names), d), np.float32), np.zeros(len(names), np.float32)
     for k, count in enumerate(counts.tolist()):
-        if min(count, n - count) < _LEAST:
+        if min(count, n - count) < _MIN_TILES:
             share = (count + 0.5) / (n + 1)
             bias[k] = np.log(share / (1 - share))
             continue
@@ -107,10 +107,9 @@ def fit_labels(
 
 @dataclass(frozen=True, eq=False)
 class ToText:
-    """From reduced mean tokens to the space in which images meet texts.
+    """Linear projection from projected mean tokens to the joint space of images and texts.
 
-    Where tokens lie in that space already this is what the reduction took away; where they do not,
-    it is fitted on tiles whose embedding is known.
+    It is fitted on tiles with known embeddings.
 
     Attributes:
         weight: (e, d) float32.
@@ -126,7 +125,7 @@ class ToText:
 
         Args:
             x: (n, d) mean HR tokens.
-            vectors: (n, e) embeddings of the same tiles by a model that embeds texts, too.
+            vectors: (n, e) embeddings of the same tiles by the text model.
         """
         a, b = np.asarray(x, np.float64), np.asarray(vectors, np.float64)
         mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
@@ -144,11 +143,11 @@ class ToText:
 
 @dataclass(frozen=True, eq=False)
 class TextConcepts:
-    """Concepts by their texts, over reduced features; a `foveate.models.heads.Head`.
+    """Concepts classified by their texts on projected features; a `foveate.models.heads.Head`.
 
     Attributes:
-        head: The texts' directions.
-        text_projection: From mean tokens to the space of the texts.
+        head: Head with the text embeddings.
+        text_projection: Projection from mean tokens to the text embedding space.
     """
 
     head: TextHead
@@ -161,12 +160,12 @@ class TextConcepts:
 
     @property
     def inputs(self) -> Inputs:
-        """Mean tokens as they are; the texts' directions are compared by cosine after the map."""
+        """Kind of input: mean tokens, not normalised; cosines are computed after the projection."""
         return "raw"
 
     @property
     def directions(self) -> NDArray[np.float32]:
-        """(K, e) float32 unit vectors of the concepts' texts."""
+        """(K, e) float32 text embeddings of the concepts, unit vectors."""
         return self.head.weight
 
     def cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -174,7 +173,7 @@ class TextConcepts:
         return unit(self.text_projection(z)) @ self.directions.T
 
     def own_cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the cosines of the text model's own embeddings: (..., e) to (..., K)."""
+        """Return the cosines of image embeddings by the text model: (..., e) to (..., K)."""
         return unit(z) @ self.directions.T
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -189,27 +188,26 @@ class TextConcepts:
 def similarity_scores(
     head: Head, similarity: str, *, own: bool = False
 ) -> Callable[[NDArray[np.floating]], NDArray[np.float32]]:
-    """Return what of a head a similarity compares: (..., d) mean tokens to (..., K) scores.
+    """Return the score function of a similarity: (..., d) mean tokens to (..., K) scores.
 
     Args:
-        head: Tells the concepts.
+        head: Concept classifiers.
         similarity: See `foveate.observe.targets.Similarity`.
-        own: Whether the scores are of (..., e) embeddings by the text model itself.
+        own: Whether inputs are (..., e) embeddings by the text model itself.
 
     Raises:
-        DataError: Cosines, or embeddings, of concepts that are known by labels alone.
+        DataError: Cosines or embeddings are needed, and the concepts have labels only.
     """
     if not isinstance(head, TextConcepts) and (own or similarity == "cosine"):
         raise DataError(
-            "cosines of concepts that are known by labels alone",
-            "Cosines are those of images and texts.",
-            "Name a model that reads text with --text-model, or compare logits of the classifiers: "
-            "similarity='logit'.",
+            "cosines of concepts without texts",
+            "Cosines are computed between images and texts.",
+            "Add --text-model MODEL, or use the logits of the classifiers: similarity='logit'.",
         )
     if similarity == "cosine" and isinstance(head, TextConcepts):
         return head.own_cosines if own else head.cosines
-    read = head.head if own and isinstance(head, TextConcepts) else head
-    return read.probabilities if similarity == "lift" else read.logits
+    source = head.head if own and isinstance(head, TextConcepts) else head
+    return source.probabilities if similarity == "lift" else source.logits
 
 
 _AT_ONCE = 16  # scenes
@@ -219,60 +217,60 @@ def lr_probabilities(
     observer: Observer, pairs: Pairs, what: str, *, run: Run | None = None,
     device: str = "auto", progress: ProgressFn | None = None,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Say how likely each tile shows a concept, by its overview; no HR pixel is read.
+    """Predict the probability of a concept in each tile from the overview; no HR pixel is read.
 
     Args:
-        observer: Fills tiles from the overview, and tells concepts from labels or by texts.
+        observer: Observer with labels or a text model.
         pairs: n tiles.
-        what: Name of a concept, or a text where the observer reads texts.
-        run: Keeps the LR tokens.
-        device: Of the LR encoder.
-        progress: Called with ticks.
+        what: Name of a concept, or a text if the observer has a text model.
+        run: Run that caches the LR tokens, or None.
+        device: Device of the LR encoder.
+        progress: Progress callback.
 
     Returns:
         (n,) float64, 0 to 1.
 
     Raises:
-        DataError: The observer does not know the concept.
+        DataError: The concept is unknown to the observer.
     """
     head, column = _head(observer, pairs, what, device)
     model: Any = bind(observer.handle("lr", device), overview_pool(pairs))
-    side = observer.record.shape
-    tokens = encode_overviews(pairs, model, side.lr_side, run=run, progress=progress)
-    found = np.zeros((len(pairs.overviews), *pairs.shape))
+    shape = observer.record.shape
+    tokens = encode_overviews(pairs, model, shape.lr_side, run=run, progress=progress)
+    grids = np.zeros((len(pairs.overviews), *pairs.shape))
     for start in range(0, len(tokens), _AT_ONCE):
         lr = observer.lr(tokens[start : start + _AT_ONCE])
-        means = dense.to_tiles(observer.filled(lr), side.hr_side).mean(axis=3)
-        found[start : start + len(lr)] = head.probabilities(means)[..., column]
-    return dense.from_grids(found, pairs.place)
+        means = dense.to_tiles(observer.filled(lr), shape.hr_side).mean(axis=3)
+        grids[start : start + len(lr)] = head.probabilities(means)[..., column]
+    return dense.from_grids(grids, pairs.place)
 
 
 def _head(observer: Observer, pairs: Pairs, what: str, device: str) -> tuple[Head, int]:
-    """Return what tells a concept, and its column."""
+    """Return the head that classifies a concept, and the column of the concept."""
     names = observer.head.names if observer.head is not None else ()
     for column, name in enumerate(names):
         if observer.head is not None and same_name(name) == same_name(what):
             return observer.head, column
     if observer.to_text is None:
         raise DataError(
-            f"this observer does not know {what!r}",
-            f"It knows {', '.join(names)}." if names else "It was trained without concepts.",
-            suggest(what, names) or "Train it with that concept, or with --text-model MODEL.",
+            f"the concept {what!r} is unknown to this observer",
+            f"Known: {', '.join(names)}." if names else "It was trained without concepts.",
+            suggest(what, names) or "Train with this concept, or with --text-model MODEL.",
         )
     concepts = {c.name: c.texts for c in observer.record.concepts}
-    own = [
+    matches = [
         c
         for c in (*observer.record.concepts, *pairs.concepts)
         if same_name(c.name) == same_name(what)
     ]
-    concept = own[0] if own else Concept(what)
+    concept = matches[0] if matches else Concept(what)
     concepts[concept.name] = concept.texts
     model: Any = bind(observer.handle("text", device), pairs.pool)
     texts = text_head(model, concepts, templates=templates_from(observer.record.templates))
     if texts.head == "cosine" and len(concepts) < 2:
         raise DataError(
-            f"{what!r} is the only concept there is",
-            "This model of texts tells concepts from each other, not from nothing.",
+            f"{what!r} is the only concept",
+            "This text model compares concepts with each other, so at least two are required.",
             "Train the observer with several --concepts.",
         )
     return TextConcepts(texts, observer.to_text), list(concepts).index(concept.name)

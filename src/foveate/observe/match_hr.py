@@ -1,12 +1,11 @@
-"""High resolution of tiles: matching files to the tiles of a run, and encoding them.
+"""Match high-resolution files to the tiles of a run, and encode them.
 
-A file is taken, in this order,
+A file is matched, in this order,
 
-1. as a whole scene, where it has the name of one (and its ground, where both are georeferenced):
-   its R x C split gives the windows;
-2. as one tile, where it is called SCENE_r03_c07, or by the id of the tile;
-3. as a piece of ground, where it is georeferenced in the coordinates of the overviews: the windows
-   of all tiles that it covers.
+1. to a whole scene, if it has the name of a scene (and the same extent, if both are
+   georeferenced): its R x C split gives the windows;
+2. to one tile, if its name is SCENE_r03_c07 or the id of the tile;
+3. to all tiles that it covers, if it is georeferenced in the CRS of the overviews.
 
 Pixels are never warped.
 """
@@ -50,16 +49,16 @@ if TYPE_CHECKING:
     from foveate.raster import Raster, Source
     from foveate.remote import Ahead
 
-WHOLE = 1024  # tiles of a scene that are completed at once; the memory of attention and kriging
+WHOLE = 1024  # maximum tiles completed at once, limited by memory of attention and kriging
 
 
-def weights_print(observer: Observer) -> str:
-    """Return what tells an observer from others, wherever it lies: a hash of its weights."""
+def weights_fingerprint(observer: Observer) -> str:
+    """Return the hash of the weights of an observer, independent of its folder."""
     return fingerprint(Path(observer.folder) / WEIGHTS)
 
 
 def built(observer: Observer, role: str, device: str = "auto") -> Any:
-    """Build an encoder of an observer, for the bands and values of its training.
+    """Build an encoder of an observer for the bands and scale of its training.
 
     Raises:
         DataError: The observer has no such encoder.
@@ -71,20 +70,20 @@ def built(observer: Observer, role: str, device: str = "auto") -> Any:
 
 @dataclass(eq=False)
 class HighTokens:
-    """Reads tiles that were bought with the HR encoder of an observer.
+    """Reads acquired tiles and encodes them with the HR encoder of an observer.
 
     Attributes:
         observer: The observer.
-        bought: Where the tiles are.
-        ids: (n,) names of all tiles.
-        bands: 1-based bands to read; empty for those of the training.
-        min_valid: Smallest share of valid pixels of a tile that counts as observed.
-        batch_size: Tiles per call of the encoder.
-        device: Of the encoder.
+        matched: Files and windows of the tiles.
+        ids: (n,) ids of all tiles.
+        bands: 1-based bands to read; empty: the bands of the training.
+        min_valid: Smallest share of valid pixels of an observed tile.
+        batch_size: Tiles per batch of the encoder.
+        device: Device of the encoder.
     """
 
     observer: Observer
-    bought: MatchedHR
+    matched: MatchedHR
     ids: NDArray[np.str_]
     bands: Sequence[int] = ()
     min_valid: float = 0.5
@@ -93,48 +92,48 @@ class HighTokens:
 
     @cached_property
     def _encoder(self) -> TileTokens:
-        """Reads HR tiles, as in training; built when the first one is read.
+        """Encoder adapter of HR tiles of the training, built on first use.
 
         Raises:
-            DataError: The encoder is another one by now.
+            DataError: The encoder has changed since the training.
         """
         spec = self.observer.record.encoders["hr"].spec
         model: Any = built(self.observer, "hr", self.device)
         if model.spec.fingerprint != spec.fingerprint:
             raise DataError(
-                f"the HR encoder {spec.name!r} is another one than in training",
-                "Features of two encoders do not mix.",
-                "Put the weights of the training back, or train again.",
+                f"the HR encoder {spec.name!r} has other weights than in training",
+                "An observer needs the encoder that it was trained with.",
+                "Restore the weights, or train again.",
             )
         return TileTokens(model, self.observer.record.shape.hr_side)
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield the reduced HR tokens, (k * k, d), of the tiles that can be read."""
-        waiting: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
+        """Yield (row, (k * k, d) projected HR tokens) of the tiles with enough valid pixels."""
+        by_shape: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
         bands = self.bands or self.observer.record.encoders["hr"].spec.bands
         order = list(rows)
-        ahead = self.bought.ahead(order, bands)
+        ahead = self.matched.ahead(order, bands)
         for number, row in enumerate(order):
             ahead.at(number)
-            raster = self.bought.read(row, bands, self.min_valid)
+            raster = self.matched.read(row, bands, self.min_valid)
             if raster is None:
                 continue
             tile = fill_invalid(raster)
-            batch = waiting.setdefault(tile.shape, [])
+            batch = by_shape.setdefault(tile.shape, [])
             batch.append((row, tile))
             if len(batch) == self.batch_size:
-                yield from self._encode(waiting.pop(tile.shape))
-        for batch in waiting.values():
+                yield from self._encode(by_shape.pop(tile.shape))
+        for batch in by_shape.values():
             yield from self._encode(batch)
 
     def _encode(
         self, batch: list[tuple[int, NDArray[Any]]]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         tokens, _, _ = self._encoder.unpack(self._encoder.embed(np.stack([t for _, t in batch])))
-        # In half precision, as features are kept that the reduction was fitted to.
+        # Half precision, like the stored features that the projection was fitted on.
         half = to_half(self.ids[[row for row, _ in batch]], tokens)
         for i, (row, _) in enumerate(batch):
-            # Each by itself: the bits of a product depend on how many rows it has.
+            # One at a time, since rounding of a matrix product depends on the number of rows.
             yield row, self.observer.hr(half[i : i + 1])[0]
 
 
@@ -142,17 +141,17 @@ def in_blocks(
     observer: Observer, lr: NDArray[np.floating], hr: NDArray[np.floating],
     seen: NDArray[np.bool_], whole: int = WHOLE,
 ) -> Scenes:  # fmt: skip
-    """Complete one scene; a large one in blocks of about as many tiles as in training.
+    """Complete one scene; a large scene in blocks of about the size of a training scene.
 
-    Attention and kriging look at all pairs of tiles. In a block what was observed in others has no
-    effect.
+    The cost of attention and kriging is quadratic in the number of tiles. Observed tiles influence
+    their own block only.
 
     Args:
-        observer: Who completes.
-        lr: (R * r, C * r, lr_dim) reduced LR tokens.
-        hr: (R * k, C * k, hr_dim) reduced HR tokens of observed tiles.
-        seen: (R, C) bool.
-        whole: Most tiles that are completed at once.
+        observer: The observer.
+        lr: (R * r, C * r, lr_dim) projected LR tokens.
+        hr: (R * k, C * k, hr_dim) projected HR tokens of observed tiles.
+        seen: (R, C) bool mask of observed tiles.
+        whole: Maximum number of tiles that are completed at once.
 
     Returns:
         Arrays of one scene.
@@ -162,97 +161,99 @@ def in_blocks(
     r, k = observer.record.shape.lr_side, observer.record.shape.hr_side
     edges = [
         np.arange(parts + 1) * n // parts
-        for n, own in zip(seen.shape, observer.record.tiles, strict=True)
-        for parts in (-(-n // own),)
+        for n, size in zip(seen.shape, observer.record.tiles, strict=True)
+        for parts in (-(-n // size),)
     ]
     tokens, fill = np.empty((2, *hr.shape), np.float32)
     doubt = np.empty(seen.shape, np.float32)
     for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
         for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
-            own, low, high = (np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k))
-            part = observer.complete(lr[low][None], hr[high][None], seen[own][None])
-            tokens[high], fill[high], doubt[own] = part.tokens[0], part.fill[0], part.doubt[0]
+            block, low, high = (
+                np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k)
+            )
+            part = observer.complete(lr[low][None], hr[high][None], seen[block][None])
+            tokens[high], fill[high], doubt[block] = part.tokens[0], part.fill[0], part.doubt[0]
     return Scenes(tokens[None], fill[None], doubt[None])
 
 
-def check_like(observer: Observer, bought: MatchedHR, chosen: Sequence[int]) -> None:
-    """Check bands and dtype of what was bought.
+def check_like(observer: Observer, matched: MatchedHR, chosen: Sequence[int]) -> None:
+    """Check that matched files have the bands and dtype of the training.
 
     Raises:
-        DataError: They are not those of the training.
-        ParameterError: It is not clear which bands are meant.
+        DataError: Bands or dtype differ.
+        ParameterError: The choice of bands is ambiguous.
     """
     encoder = observer.record.encoders["hr"]
-    infos = {name: source.info for name, source in bought.sources().items()}
+    infos = {name: source.info for name, source in matched.sources().items()}
     named = {repr(name): info for name, info in infos.items()}
     check_bands(named, encoder, chosen, of=" of high resolution")
     for name, info in infos.items():
         if (info.dtype == "uint8") != (encoder.dtype == "uint8"):
             raise DataError(
-                f"dtype mismatch: {name!r} holds {info.dtype}",
+                f"dtype mismatch: {name!r} has the dtype {info.dtype}",
                 f"The observer was trained on high resolution of {encoder.dtype}.",
                 f"Convert it: gdal_translate -ot Byte -scale LOW HIGH 0 255 {Path(name).name} "
                 "out.tif"
                 if encoder.dtype == "uint8"
-                else "Give the product level of the training.",
+                else "Use the product level of the training.",
             )
 
 
 _TILE = re.compile(r"(?P<scene>.+)[/_.-]r0*(?P<row>\d+)[/_.-]?c0*(?P<col>\d+)", re.IGNORECASE)
-_ASPECT = 0.02  # of two pictures without a georeference
-_TURNED = 1e-6  # pixels askew per pixel
-_GIVE = "Give --tiles the folder of what was bought; or leave it out to observe nothing."
+_ASPECT = 0.02  # tolerance of aspect ratios of images without a georeference
+_MAX_SHEAR = 1e-6  # pixels per pixel
+_GIVE = "Use --tiles with the folder of the acquired tiles, or omit it to observe no tile."
 
 
 @dataclass(frozen=True)
 class View:
-    """Pixels that may show a tile.
+    """A window of a raster that may contain the pixels of a tile.
 
     Attributes:
-        source: Where.
-        window: Which ones; it may reach beyond the raster.
-        name: The file, for people.
+        source: The raster.
+        window: The window; it may extend beyond the raster.
+        name: File name, for messages.
     """
 
     source: Source
     window: Window
     name: str
 
-    def prints(self) -> Any:
-        """Return what tells these pixels from others, JSON-ready."""
+    def fingerprint(self) -> Any:
+        """Return a JSON-ready fingerprint of raster and window."""
         info = self.source.info
         return [info.fingerprint, info.nodata, list(self.window)]
 
 
 @dataclass(eq=False)
 class MatchedHR:
-    """What was found.
+    """High-resolution files matched to tiles.
 
     Attributes:
-        views: Row of a tile -> where its pixels may be, the best place first.
-        unused: Names of files that show no tile of the run.
+        views: Row of a tile -> candidate windows, best first.
+        unused: Names of files that match no tile of the run.
     """
 
     views: dict[int, list[View]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
 
     def of(self, rows: NDArray[np.integer]) -> MatchedHR:
-        """Return what was found for some tiles alone."""
-        kept = set(rows.tolist())
-        views = {row: views for row, views in self.views.items() if row in kept}
+        """Return the matches of a subset of tiles."""
+        subset = set(rows.tolist())
+        views = {row: views for row, views in self.views.items() if row in subset}
         return MatchedHR(views, self.unused)
 
     def sources(self) -> dict[str, Source]:
-        """Return the rasters in use by their names."""
+        """Return name -> raster of all matched files."""
         return {view.name: view.source for views in self.views.values() for view in views}
 
     def ahead(self, rows: Sequence[int], bands: Sequence[int]) -> Ahead:
-        """Return what fetches the pixels of tiles, which are read one after the other."""
+        """Return the prefetcher of the pixels of tiles that are read in the order of `rows`."""
 
-        def wanted(number: int) -> list[tuple[Source, Window]]:
+        def windows(number: int) -> list[tuple[Source, Window]]:
             return [(view.source, view.window) for view in self.views.get(rows[number], ())[:1]]
 
-        return read_ahead(self.sources().values(), len(rows), wanted, bands or None)
+        return read_ahead(self.sources().values(), len(rows), windows, bands or None)
 
     def read(self, row: int, bands: Sequence[int], min_valid: float) -> Raster | None:
         """Read the HR pixels of a tile.
@@ -263,7 +264,7 @@ class MatchedHR:
             min_valid: Smallest share of valid pixels.
 
         Returns:
-            The first view with enough valid pixels; None where there is none.
+            The first view with enough valid pixels, or None.
         """
         for view in self.views.get(row, ()):
             raster = view.source.read(view.window, bands=bands or None)
@@ -273,24 +274,24 @@ class MatchedHR:
 
 
 def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR:
-    """Find the HR of tiles; headers only.
+    """Match high-resolution files to tiles by their headers.
 
     Args:
-        given: Folders and files; a folder of pairs stands for its scenes.
+        given: Folders and files; the scenes of a folder of pairs are used.
         selected: The tiles.
 
     Raises:
-        DataError: A path does not exist, nothing fits any tile, two files are the same tile, a
-            raster is in other coordinates, or it is no finer than the overview.
+        DataError: A path does not exist, no file matches a tile, two files match the same tile, a
+            raster has another CRS, or is not finer than the overview.
     """
-    search = _Search(selected)
-    found = _files(given)
-    for key, name, source in found:
-        search.add(key, name, source)
-    if not search.bought.views:
-        _nothing(given, len(found), selected)
-    for row, views in search.bought.views.items():
-        views.sort(key=lambda view: search.order[row, view.name])
+    matcher = _Matcher(selected)
+    files = _files(given)
+    for key, name, source in files:
+        matcher.add(key, name, source)
+    if not matcher.matched.views:
+        _no_match(given, len(files), selected)
+    for row, views in matcher.matched.views.items():
+        views.sort(key=lambda view: matcher.order[row, view.name])
         scene = selected.place[row, 0]
         overview = selected.target.overviews[scene].source.info
         low = math.prod(overview.shape) / math.prod(selected.target.shapes[scene])
@@ -299,10 +300,10 @@ def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR
                 raise DataError(
                     f"{view.name!r} has {view.window.h} x {view.window.w} pixels of the tile "
                     f"{str(selected.ids[row])!r}",
-                    f"Its overview has {low:.0f} of them already: this is no high resolution.",
+                    f"It must have more pixels than the overview ({low:.0f}).",
                     "Move the file out of the folder.",
                 )
-    return search.bought
+    return matcher.matched
 
 
 def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
@@ -325,16 +326,16 @@ def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
     return found
 
 
-class _Search:
-    """Takes one file after another; see the head of this file."""
+class _Matcher:
+    """Matches files to tiles; see the module docstring."""
 
     def __init__(self, selected: Selected) -> None:
         self._selected = selected
-        self.bought = MatchedHR()
+        self.matched = MatchedHR()
         self.order: dict[tuple[int, str], tuple[float, ...]] = {}
         scenes = selected.target.pool.scenes
         self._number = {scene.scene_id: i for i, scene in enumerate(scenes)}
-        self._grounds = [scene.source.info for scene in scenes]
+        self._infos = [scene.source.info for scene in scenes]
         self._names = Names(self._number, "--tiles")
         self._rows = {tuple(place): row for row, place in enumerate(selected.place.tolist())}
         self._ids: dict[str, int] = {}
@@ -342,7 +343,7 @@ class _Search:
             self._ids[name] = self._ids[name.replace("/", "_")] = row
 
     def add(self, key: str, name: str, source: Source) -> None:
-        """Take a file for what it is."""
+        """Match a file to a scene, a tile or the tiles that it covers."""
         scene = self._names.look_up(key)
         if scene is not None and self._scene(self._number[scene], name, source):
             return
@@ -351,20 +352,20 @@ class _Search:
             height, width = source.info.shape
             self._put(row, View(source, Window(0, 0, height, width), name), 0)
         elif not self._located(name, source):
-            self.bought.unused.append(name)
+            self.matched.unused.append(name)
 
     def _scene(self, number: int, name: str, source: Source) -> bool:
-        """Take a whole scene, unless it shows other ground."""
-        ground, info = self._grounds[number], source.info
-        if ground.geobox is not None and info.geobox is not None:
-            if not same_extent(info, ground):
+        """Match a whole scene; return False if the file has another extent."""
+        scene, info = self._infos[number], source.info
+        if scene.geobox is not None and info.geobox is not None:
+            if not same_extent(info, scene):
                 return False
-        elif abs(math.log(_aspect(info.shape) / _aspect(ground.shape))) > math.log1p(_ASPECT):
+        elif abs(math.log(_aspect(info.shape) / _aspect(scene.shape))) > math.log1p(_ASPECT):
             raise DataError(
                 f"{name!r} has {info.shape[0]} x {info.shape[1]} pixels, the scene "
-                f"{self._selected.name(number)!r} {ground.shape[0]} x {ground.shape[1]}",
-                "Without a georeference of both, their sides have one ratio (to 2 %).",
-                "Cut the image to the ground of the scene, or rename it.",
+                f"{self._selected.name(number)!r} {scene.shape[0]} x {scene.shape[1]}",
+                "Without a georeference of both, their aspect ratios must be equal within 2 %.",
+                "Crop the image to the extent of the scene, or rename it.",
             )
         split = Grid.split(info.shape, *self._selected.target.shapes[number]).tiles()
         windows = {
@@ -372,24 +373,24 @@ class _Search:
             for i, (row, col) in enumerate(zip(split.row.tolist(), split.col.tolist(), strict=True))
         }
         for row in self._selected.rows(number).tolist():
-            _, down, across = self._selected.place[row].tolist()
-            self._put(row, View(source, windows[down, across], name), 1)
+            _, i, j = self._selected.place[row].tolist()
+            self._put(row, View(source, windows[i, j], name), 1)
         return True
 
     def _tile(self, key: str) -> int | None:
-        """Return the tile that a name means."""
+        """Return the row of the tile with a name, or None."""
         if key in self._ids:
             return self._ids[key]
-        told = _TILE.fullmatch(key)
-        scene = None if told is None else self._names.look_up(told["scene"])
-        if told is None or scene is None:
+        match = _TILE.fullmatch(key)
+        scene = None if match is None else self._names.look_up(match["scene"])
+        if match is None or scene is None:
             return None
-        return self._rows.get((self._number[scene], int(told["row"]), int(told["col"])))
+        return self._rows.get((self._number[scene], int(match["row"]), int(match["col"])))
 
     def _located(self, name: str, source: Source) -> bool:
-        """Take a piece of ground."""
+        """Match a georeferenced file to the tiles that it covers; return whether there are any."""
         info = source.info
-        boxes = [(i, g.geobox) for i, g in enumerate(self._grounds) if g.geobox is not None]
+        boxes = [(i, s.geobox) for i, s in enumerate(self._infos) if s.geobox is not None]
         if info.geobox is None or not boxes:
             return False
         same = [(i, box) for i, box in boxes if one_crs(info.geobox, box)]
@@ -401,17 +402,23 @@ class _Search:
             self._cover(number, onto(box, info.geobox), name, source)
         return len(self.order) > before
 
-    def _cover(self, number: int, way: NDArray[np.float64], name: str, source: Source) -> None:
-        """Take the tiles of one scene that a raster covers; `way` leads to its pixels."""
+    def _cover(
+        self, number: int, transform: NDArray[np.float64], name: str, source: Source
+    ) -> None:
+        """Match the tiles of a scene that a raster covers.
+
+        `transform` maps pixels of the scene to pixels of the raster.
+        """
         info, selected = source.info, self._selected
         rows, tiles = selected.rows(number), selected.target.pool.tiles
         assert tiles is not None  # noqa: S101  (targets are cut from scenes)
-        turned = max(abs(way[0, 1]), abs(way[1, 0])) > _TURNED
+        rotated = max(abs(transform[0, 1]), abs(transform[1, 0])) > _MAX_SHEAR
         edges = []
         for start, size, axis in ((tiles.x, tiles.w, 0), (tiles.y, tiles.h, 1)):
-            at = np.stack([start[rows], start[rows] + size[rows]]).astype(np.float64)
-            there = np.sort(at * way[axis, axis] + way[axis, 2], axis=0)  # flipped ones, too
-            edges.append(np.rint(there).astype(np.int64))
+            ends = np.stack([start[rows], start[rows] + size[rows]]).astype(np.float64)
+            # Sorted, since the raster may be flipped.
+            pixels = np.sort(ends * transform[axis, axis] + transform[axis, 2], axis=0)
+            edges.append(np.rint(pixels).astype(np.int64))
         (left, right), (top, bottom) = edges
         height, width = info.shape
         inside = np.maximum(0, np.minimum(right, width) - np.maximum(left, 0)) * np.maximum(
@@ -420,10 +427,10 @@ class _Search:
         pixels = (right - left) * (bottom - top)
         share = inside / np.maximum(pixels, 1)
         fits = (share > 0) & (share >= selected.job.min_valid)
-        if fits.any() and (turned or min(way[0, 0], way[1, 1]) <= 0):
+        if fits.any() and (rotated or min(transform[0, 0], transform[1, 1]) <= 0):
             _warp(
                 name,
-                "is turned or flipped",
+                "is rotated or flipped",
                 "north-up like the overview",
                 str(info.geobox and info.geobox.crs),
             )
@@ -434,14 +441,14 @@ class _Search:
             self._put(int(rows[i]), View(source, window, name), 2, -float(share[i]))
 
     def _put(self, row: int, view: View, kind: int, after: float = 0.0) -> None:
-        views = self.bought.views.setdefault(row, [])
+        views = self.matched.views.setdefault(row, [])
         order = (kind, after, len(self.order))
         for other in views:
             if kind < 2 and self.order[row, other.name][0] == kind:
                 raise DataError(
-                    f"two files show the tile {str(self._selected.ids[row])!r}: {other.name!r} and "
-                    f"{view.name!r}",
-                    "A tile, or a scene, is one file.",
+                    f"two files match the tile {str(self._selected.ids[row])!r}: {other.name!r} "
+                    f"and {view.name!r}",
+                    "A tile or scene must be one file.",
                     "Move one of them out of the folder.",
                 )
         views.append(view)
@@ -452,25 +459,25 @@ def _aspect(shape: tuple[int, int]) -> float:
     return shape[0] / shape[1]
 
 
-def _warp(name: str, what: str, wanted: str, crs: str) -> NoReturn:
+def _warp(name: str, what: str, required: str, crs: str) -> NoReturn:
     raise DataError(
         f"{name!r} {what}",
-        f"High resolution comes {wanted}: pixels are not warped here.",
+        f"High resolution must be {required}; pixels are not warped.",
         f"Warp it first: gdalwarp -t_srs {shlex.quote(crs)} {shlex.quote(Path(name).name)} "
         "warped.tif",
     )
 
 
-def _nothing(given: Sequence[str | Path], files: int, selected: Selected) -> NoReturn:
-    """Say what was looked for."""
+def _no_match(given: Sequence[str | Path], files: int, selected: Selected) -> NoReturn:
+    """Raise the error with examples of the expected names."""
     row = int(np.flatnonzero(selected.chosen)[0]) if selected.chosen.any() else 0
-    scene, down, across = selected.place[row].tolist()
+    scene, i, j = selected.place[row].tolist()
     name = selected.name(scene)
-    looked = (f"{name}.tif", f"{name}_r{down:02d}_c{across:02d}.tif", f"{selected.ids[row]}.tif")
+    expected = (f"{name}.tif", f"{name}_r{i:02d}_c{j:02d}.tif", f"{selected.ids[row]}.tif")
     raise DataError(
-        f"nothing in {', '.join(map(str, given))!r} shows a tile of the run: "
-        + (f"{files} rasters of other names" if files else "it holds no raster"),
-        f"Looked for {', '.join(map(repr, looked))} and the like, and for georeferenced rasters "
-        "over the tiles.",
+        f"no file in {', '.join(map(str, given))!r} matches a tile of the run: "
+        + (f"{files} rasters with other names" if files else "there are no rasters"),
+        f"Expected names such as {', '.join(map(repr, expected))}, or georeferenced rasters that "
+        "cover tiles.",
         _GIVE,
     )

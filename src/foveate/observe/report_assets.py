@@ -1,7 +1,7 @@
-"""Assets of the report of an observer: maps and pictures of a few scenes, as small files.
+"""Assets of the report of an observer: maps and thumbnails of a few scenes.
 
-Features are drawn in one basis for all ways of completing and all scenes (Fig. 5 and 8): the three
-main axes of the true HR tokens, red, green and blue.
+Features are drawn in one basis for all completions and all scenes (Fig. 5 and 8): the first three
+principal components of the true HR tokens as red, green and blue.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Scene
 
 SHOWN = "tables/shown.json"
-_SCENES = 4  # of them
-_FOUND = 6  # tiles of a concept in the search
-_SIDE, _TILE = 480, 128  # pixels of pictures
-_CUT = (1, 99)  # percentiles that become black and white
+_SCENES = 4  # scenes in the report
+_FOUND = 6  # tiles per concept in the search results
+_SIDE, _TILE = 480, 128  # side of images in pixels
+_CUT = (1, 99)  # percentiles of the colour stretch
 
 
 class Axes:
-    """Colours of tokens: the three main axes of the true ones.
+    """Colour mapping of tokens by the first three principal components.
 
     Args:
-        tokens: (n, d) true HR tokens.
+        tokens: (n, d) true HR tokens that the components are fitted on.
     """
 
     def __init__(self, tokens: NDArray[np.floating]) -> None:
@@ -50,36 +50,36 @@ class Axes:
         self._low, self._high = np.percentile(self._project(x), _CUT, axis=0)
 
     def colours(self, tokens: NDArray[np.floating]) -> NDArray[np.uint8]:
-        """Return (..., 3) uint8 of (..., d) tokens."""
+        """Return (..., 3) uint8 colours of (..., d) tokens."""
         span = np.maximum(self._high - self._low, 1e-9)
         scaled = (self._project(tokens) - self._low) / span
         return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
     def _project(self, tokens: NDArray[np.floating]) -> NDArray[np.float64]:
-        found = (np.asarray(tokens, np.float64) - self._mean) @ self._axes.T
-        lacking = 3 - found.shape[-1]
-        return np.concatenate([found, np.zeros((*found.shape[:-1], lacking))], axis=-1)
+        projected = (np.asarray(tokens, np.float64) - self._mean) @ self._axes.T
+        missing = 3 - projected.shape[-1]
+        return np.concatenate([projected, np.zeros((*projected.shape[:-1], missing))], axis=-1)
 
 
 def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
-    """Write what the report shows of a trial.
+    """Write the images and tables of a trial for the report.
 
     Args:
         path: Run directory.
-        trial: The trial.
-        seen: (m, R, C) bool: observed at the share that the observer was trained for.
+        trial: The observer and the scenes.
+        seen: (m, R, C) bool mask of the tiles observed at the OBR of the training.
 
     Returns:
         Names of the files, relative to `path`.
     """
     chosen = _pick(seen)
     axes = Axes(dense.to_tiles(trial.hr[chosen], 1).reshape(-1, trial.hr.shape[-1]))
-    ways = {how: trial.completed(seen, how) for how in ("none", "fill", "ours", "full")}
+    completions = {how: trial.completed(seen, how) for how in ("none", "fill", "ours", "full")}
     scores = trial.observer.scores(trial.lr)
     sweeps = _sweeps(trial, scores.score)
-    form = trial.observer.record.supervision
+    target = trial.observer.record.supervision
     truth = (
-        dense.to_grids(trial.truth[form], trial.place, trial.here.shape) if trial.truth else None
+        dense.to_grids(trial.truth[target], trial.place, trial.here.shape) if trial.truth else None
     )
     files: list[str] = []
     scenes = []
@@ -96,7 +96,7 @@ def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
             "here": trial.here[i].astype(int).tolist(),
             "features": {
                 how: _put(path, f"{stem}-{how}.png", _png(axes.colours(x[i])), files)
-                for how, x in ways.items()
+                for how, x in completions.items()
             },
             "sweep": [
                 {
@@ -109,40 +109,40 @@ def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
             ],
         }  # fmt: skip
         scenes.append(entry)
-    content = {"scenes": scenes, "search": _search(path, trial, ways["ours"], seen, files)}
+    content = {"scenes": scenes, "search": _search(path, trial, completions["ours"], seen, files)}
     write_json(path / SHOWN, content)
     return [*files, SHOWN]
 
 
 def _pick(seen: NDArray[np.bool_]) -> list[int]:
-    """Return scenes with many, some and few observed tiles, so that the budget shows."""
+    """Return scenes from many to few observed tiles."""
     counts = seen.sum(axis=(1, 2))
     order = np.argsort(-counts, kind="stable")
-    places = np.unique(np.linspace(0, len(order) - 1, min(_SCENES, len(order))).round().astype(int))
-    return order[places].tolist()
+    ranks = np.unique(np.linspace(0, len(order) - 1, min(_SCENES, len(order))).round().astype(int))
+    return order[ranks].tolist()
 
 
 def _sweeps(
     trial: Trial, scores: NDArray[np.floating]
 ) -> list[tuple[float, NDArray[np.bool_], NDArray[np.floating]]]:
-    found = []
+    sweeps = []
     for tau in SWEEP:
         mask = over(scores, tau) & trial.here
-        found.append((tau, mask, trial.completed(mask, "ours")))
-    return found
+        sweeps.append((tau, mask, trial.completed(mask, "ours")))
+    return sweeps
 
 
 def _search(
     path: Path, trial: Trial, tokens: NDArray[np.floating], seen: NDArray[np.bool_],
     files: list[str],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the best tiles of each concept in completed scenes, with pictures of them."""
+    """Return the best tiles of each concept in completed scenes, with thumbnails."""
     labels = trial.material.labels
     if labels is None or trial.known is None:
         return []
     logits = labels.logits(trial.tile_means(tokens))
     observed = dense.from_grids(seen, trial.place)
-    found = []
+    results = []
     for k, concept in enumerate(trial.material.concepts):
         if not trial.known[:, k].any():
             continue
@@ -155,8 +155,8 @@ def _search(
                 "picture": file, "tile": str(trial.pool.ids[row]),
                 "right": bool(trial.known[row, k]), "observed": bool(observed[row]),
             })  # fmt: skip
-        found.append({"concept": concept.name, "tiles": tiles})
-    return found
+        results.append({"concept": concept.name, "tiles": tiles})
+    return results
 
 
 def _overview(scene: Scene) -> bytes:

@@ -1,8 +1,8 @@
-"""Search in completed scenes: the tiles, or the scenes, that show most of a text or a concept.
+"""Search of completed scenes for the tiles or scenes that best match a text or a concept.
 
-A tile is as good as the cosine of its mean completed token, taken to the space of the texts, with
-the text; or, for a concept that the observer has learnt from labels, its probability. A scene is as
-good as its best tile.
+The score of a tile is the cosine of the text embedding and its mean completed token, projected to
+the text embedding space; or the probability of a concept that the observer was trained on with
+labels. The score of a scene is the score of its best tile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.models.heads import same_name, text_head
 from foveate.observe.heads import TextConcepts
-from foveate.observe.match_hr import built, weights_print
+from foveate.observe.match_hr import built, weights_fingerprint
 from foveate.observe.observer import Observer
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
@@ -34,12 +34,12 @@ Within = Literal["tiles", "scenes"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hits(Tabular):
-    """What was found, best first.
+    """Search results, best first.
 
     Attributes:
         scenes: The completed tiles.
-        rows: (m,) rows of the completed tiles; of a scene its best tile.
-        score: (m,) float64.
+        rows: (m,) rows of the completed tiles; for scenes, of their best tiles.
+        score: (m,) float64 scores.
     """
 
     scenes: Completed
@@ -51,13 +51,13 @@ class Hits(Tabular):
         return self.rows.size
 
     def __repr__(self) -> str:
-        """Return a line: how many, and the best of them."""
+        """Return one line: the number of hits and the best hit."""
         if not len(self):
             return "Hits(none)"
         return f"Hits({len(self):,}, first {self.scenes.ids[self.rows[0]]}: {self.score[0]:.3g})"
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each hit: rank, scene, row, col, score, and what `Completed` has."""
+        """Return a row for each hit: rank, scene, row, col, score, observed, doubt, tile_id."""
         ranks = np.arange(1, len(self) + 1)
         table = self.scenes.table(self.rows, {"rank": ranks, "score": self.score})
         names = ["rank", "scene", "row", "col", "score", "observed", "doubt", "tile_id"]
@@ -71,31 +71,35 @@ def search(
     """Search completed scenes.
 
     Args:
-        scenes: From `open_completed`.
-        text: What to look for, in words.
-        concept: Or a concept that the observer has learnt from labels.
-        model: The observer; the one that has completed the scenes when None.
-        within: What is ranked.
-        top: Most hits.
-        device: Of the model that reads texts.
-        seed: Of the order of equal scores.
+        scenes: Completed scenes, from `open_completed`.
+        text: Text query.
+        concept: Alternatively, a concept that the observer was trained on with labels.
+        model: The observer; None: the observer that completed the scenes.
+        within: Unit of the ranking.
+        top: Maximum number of hits.
+        device: Device of the text model.
+        seed: Seed of the order of equal scores.
 
     Raises:
-        ParameterError: Not one of text and concept, or a number out of range.
-        UnknownNameError: The observer knows no such concept.
-        MissingCapabilityError: The observer has no model that reads texts, or no labels.
-        DataError: There is no such observer, or it did not complete these scenes.
+        ParameterError: None or both of text and concept are given, or a number is out of range.
+        UnknownNameError: The concept is unknown to the observer.
+        MissingCapabilityError: The observer has no text model, or no labels.
+        DataError: The observer is missing, or did not complete these scenes.
     """
     if bool(text.strip()) == bool(concept.strip()):
         raise ParameterError(
-            "a search for nothing" if not text.strip() else "a search for a text and for a concept",
-            "One of them is looked for.",
-            '--text "storage tank", or --concept NAME for what the observer learnt from labels.',
+            "a search without a text or concept"
+            if not text.strip()
+            else "a search for a text and for a concept",
+            "Exactly one of --text and --concept is required.",
+            'Use --text "storage tank", or --concept NAME for a concept trained on labels.',
         )
     if top < 1:
-        raise ParameterError(f"top = {top}", "At least 1.", "--top 20")
+        raise ParameterError(f"top = {top}", "`top` must be at least 1.", "For example --top 20.")
     if within not in ("tiles", "scenes"):
-        raise ParameterError(f"--in {within!r}", "Allowed: tiles, scenes.", "--in tiles")
+        raise ParameterError(
+            f"--in {within!r}", "Allowed: tiles, scenes.", "For example --in tiles."
+        )
     observer = observer_of(scenes, model)
     if concept.strip():
         scores = concept_scores(scenes, observer, concept)
@@ -105,45 +109,45 @@ def search(
 
 
 def observer_of(scenes: Completed, model: str | None) -> Observer:
-    """Load the observer of completed scenes, on the CPU: nothing is completed any more.
+    """Load the observer of completed scenes, on the CPU since its networks are not run.
 
     Raises:
-        DataError: There is none, or it did not complete these scenes.
+        DataError: The observer is missing, or did not complete these scenes.
     """
     observer = Observer.load(model or scenes.model, device="cpu")
-    if weights_print(observer) != scenes.record["summary"]["observe"]["trained"]:
+    if weights_fingerprint(observer) != scenes.record["summary"]["observe"]["trained"]:
         raise DataError(
             f"the observer {observer.folder!r} did not complete {str(scenes.path)!r}",
-            "Features of two observers have nothing in common.",
-            "Leave --observer out, or complete the scenes with this one.",
+            "Features of different observers are not comparable.",
+            "Omit --observer, or complete the scenes with this observer.",
         )
     return observer
 
 
 def concept_scores(scenes: Completed, observer: Observer, concept: str) -> NDArray[np.float64]:
-    """Return (n,) the probability of a concept that was learnt from labels.
+    """Return the (n,) probabilities of a concept that the observer was trained on with labels.
 
     Raises:
-        UnknownNameError: There is no such concept.
-        MissingCapabilityError: The observer has learnt none.
+        UnknownNameError: The concept is unknown.
+        MissingCapabilityError: The observer was trained without labels.
     """
     head = observer.head
     if head is None:
         raise MissingCapabilityError(
             f"the concept {concept!r} of an observer without labels",
-            "It has learnt from no labels what a concept is.",
+            "Concepts need an observer that was trained with labels.",
             f'Search by text: --text "{concept}".',
         )
     names = [same_name(name) for name in head.names]
     if same_name(concept) not in names:
         raise UnknownNameError(
-            f"the observer knows no concept {concept!r}",
-            f"It has learnt: {', '.join(head.names)}.",
+            f"the concept {concept!r} is unknown to the observer",
+            f"Known: {', '.join(head.names)}.",
             suggest(concept, head.names) or f'Search by text: --text "{concept}".',
         )
     from scipy.special import expit
 
-    # In double precision: in single, all sure tiles have 1.
+    # In double precision, since probabilities near 1 would tie in single precision.
     return expit(head.logits(scenes.x)[:, names.index(same_name(concept))].astype(np.float64))
 
 
@@ -155,37 +159,37 @@ def text_scores(
 
     Args:
         scenes: The tiles.
-        observer: Who has completed them.
-        texts: K names, and what each is called.
-        templates: Sentences around texts; those of the training when None.
-        device: Of the model that reads texts.
+        observer: The observer that completed them.
+        texts: K names -> texts.
+        templates: Prompt templates; None: those of the training.
+        device: Device of the text model.
 
     Raises:
-        MissingCapabilityError: The observer has no model that reads texts.
+        MissingCapabilityError: The observer has no text model.
     """
     need_texts(observer, next(iter(texts)))
     model = built(observer, "text", device)
     head = text_head(model, texts, templates=templates or observer.record.templates)
-    assert observer.to_text is not None  # noqa: S101  (need_texts has looked)
+    assert observer.to_text is not None  # noqa: S101  (checked by need_texts)
     return np.asarray(TextConcepts(head, observer.to_text).cosines(scenes.x), np.float64)
 
 
 def need_texts(observer: Observer, text: str) -> None:
-    """Check that an observer reads texts.
+    """Check that an observer has a text model.
 
     Raises:
-        MissingCapabilityError: It does not.
+        MissingCapabilityError: The observer has no text model.
     """
     if observer.to_text is None or "text" not in observer.record.encoders:
         known = observer.head.names if observer.head is not None else ()
         close = [name for name in known if same_name(name) == same_name(text)]
         raise MissingCapabilityError(
-            f"the text {text!r} for an observer that reads none",
-            "It was trained without a model of images and texts"
-            + (f"; from labels it has learnt: {', '.join(known)}." if known else "."),
-            f"--concept {(close or list(known))[0]}, or train it with --text-model MODEL."
+            f"the text {text!r} for an observer without a text model",
+            "The observer was trained without a text model"
+            + (f"; its concepts trained on labels: {', '.join(known)}." if known else "."),
+            f"Use --concept {(close or list(known))[0]}, or train with --text-model MODEL."
             if known
-            else "Train it with --text-model MODEL.",
+            else "Train with --text-model MODEL.",
         )
 
 
@@ -197,10 +201,10 @@ def best(
 
     Args:
         scenes: The n tiles.
-        scores: (n,) the higher, the earlier; equal ones in a seeded order.
-        within: What is ranked.
-        top: Most hits.
-        seed: Of the order of equal scores.
+        scores: (n,) scores, highest first; equal scores in a seeded order.
+        within: Unit of the ranking.
+        top: Maximum number of hits.
+        seed: Seed of the order of equal scores.
     """
     keys = tie_keys(scenes.ids, seed, "observe/search")
     order = np.lexsort((keys, -np.asarray(scores, np.float64)))

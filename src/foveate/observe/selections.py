@@ -1,10 +1,10 @@
-"""Results of a select run: writing them, and opening them again.
+"""Write and open the results of a select run.
 
-``rankings/POLICY.parquet`` the ranking; ``tables/scores.parquet`` all tiles with scores, in the
-order of the pool; ``selection/tiles.parquet`` the chosen ones as other verbs store them;
-``tiles.geojson`` the same in longitude and latitude, of scenes that lie on the Earth, and
-``tiles-native.parquet`` in the coordinates of the overviews, where they are in a known CRS;
-``maps/SCENE.tif`` score and sd, a pixel a tile; ``thumbs/SCENE.jpg`` the overviews, small.
+``rankings/POLICY.parquet``: the ranking; ``tables/scores.parquet``: scores of all tiles, in the
+order of the pool; ``selection/tiles.parquet``: the selected tiles, in the format of other verbs;
+``tiles.geojson``: the same in longitude and latitude, for georeferenced scenes;
+``tiles-native.parquet``: the same in the CRS of the overviews, if it is known; ``maps/SCENE.tif``:
+score and sd, one pixel per tile; ``thumbs/SCENE.jpg``: thumbnails of the overviews.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 SCORES, SELECTION = "tables/scores.parquet", "selection/tiles.parquet"
 GEOJSON, NATIVE = "tiles.geojson", "tiles-native"
-_PICTURE = 1280  # longest side, pixels
+_THUMB_SIDE = 1280  # longest side in pixels
 
 
-def save_scores(path: Path, found: TileScores) -> None:
+def save_scores(path: Path, scores: TileScores) -> None:
     """Write a ranking: rank, tile_id, score, raw, sd."""
-    ranking = found.ranking
+    ranking = scores.ranking
     table = ranking.to_arrow().drop_columns(["row"])
-    for name, values in (("raw", found.raw), ("sd", found.sd)):
+    for name, values in (("raw", scores.raw), ("sd", scores.sd)):
         table = table.append_column(name, [values[ranking.rows]])
     write_parquet(path, table)
 
@@ -62,12 +62,12 @@ def load_scores(path: Path, pool: Pool) -> TileScores:
     """Read a ranking of `pool`.
 
     Raises:
-        DataError: It ranks tiles that the pool does not have.
+        DataError: The tiles of the ranking are not those of the pool.
     """
     table = read_parquet(path)
     rows = find_rows(pool.ids, text_column(table, "tile_id"))
     if (rows < 0).any() or len(rows) != len(pool):
-        raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
+        raise DataError(f"{path.name!r} has other tiles than the pool", "", "Run the job again.")
     columns = []
     for name in ("raw", "sd"):
         column = np.full(len(pool), np.nan)
@@ -79,29 +79,29 @@ def load_scores(path: Path, pool: Pool) -> TileScores:
 
 
 def save_selected(
-    path: Path, target: OverviewTiles, found: TileScores, selection: Selection, *,
+    path: Path, target: OverviewTiles, scores: TileScores, selection: Selection, *,
     budget: Budget | None, about: Mapping[str, Any], spec: EncoderSpec,
 ) -> list[str]:  # fmt: skip
-    """Write everything that depends on what was chosen.
+    """Write the files that depend on the selection.
 
     Args:
         path: Run directory.
         target: Tiles and overviews.
-        found: The ranking.
-        selection: What was chosen.
-        budget: Under which budget, or None.
+        scores: Scores and ranking of the tiles.
+        selection: The selected tiles.
+        budget: Budget of the selection, or None.
         about: Facts of the whole pool, for the footer of the selection.
-        spec: The LR encoder.
+        spec: Specification of the LR encoder.
 
     Returns:
         The files, relative to `path`.
     """
-    scores = _scores(target, found, selection)
-    # First gone and last written: a run that is killed here does not hold two jobs' choices.
+    table = _score_table(target, scores, selection)
+    # Removed first and written last, so an interrupted run never mixes the selections of two jobs.
     for file in (path / SCORES, path / GEOJSON, *path.glob(f"{NATIVE}*.parquet")):
         file.unlink(missing_ok=True)
     save_selection(path / SELECTION, target.pool, selection, budget, about=about, spec=spec)
-    chosen = scores.take(selection.rows).drop_columns(["chosen"])
+    chosen = table.take(selection.rows).drop_columns(["chosen"])
     files = [SELECTION]
     outlines = target.pool.take(selection.rows)
     if target.pool.georeferenced:
@@ -112,29 +112,29 @@ def save_selected(
     number = target.place[selection.rows, 0]
     for crs, scenes in systems.items():
         name = NATIVE + (f"-{_slug(crs)}" if len(systems) > 1 else "") + ".parquet"
-        own = np.flatnonzero(np.isin(number, scenes))
+        rows = np.flatnonzero(np.isin(number, scenes))
         info = target.pool.scenes[scenes[0]].source.info
         assert info.geobox is not None and info.geobox.crs is not None  # noqa: S101, PT018
         write_parquet(
-            path / name, _with_outlines(chosen.take(own), native[own]),
+            path / name, _with_outlines(chosen.take(rows), native[rows]),
             geo={"geometry": _projjson(info.geobox.crs)},
         )  # fmt: skip
         files.append(name)
-    write_parquet(path / SCORES, scores)
+    write_parquet(path / SCORES, table)
     return [*files, SCORES]
 
 
-def save_maps(path: Path, target: OverviewTiles, found: TileScores) -> list[str]:
-    """Write score and sd of each scene as a raster, a pixel a tile; NaN where a tile has left."""
+def save_maps(path: Path, target: OverviewTiles, scores: TileScores) -> list[str]:
+    """Write score and sd of each scene as a raster of one pixel per tile; NaN for missing tiles."""
     score = np.full(len(target.pool), np.nan)
-    score[found.ranking.rows] = found.ranking.score
+    score[scores.ranking.rows] = scores.ranking.score
     files = []
     order, first = _by_scene(target)
     for number, (scene, shape) in enumerate(zip(target.overviews, target.shapes, strict=True)):
         rows = order[first[number] : first[number + 1]]
         _, row, col = target.place[rows].T
         grid = np.full((2, *shape), np.nan, np.float32)
-        grid[0, row, col], grid[1, row, col] = score[rows], found.sd[rows]
+        grid[0, row, col], grid[1, row, col] = score[rows], scores.sd[rows]
         file = f"maps/{scene.scene_id}.tif"
         write_cog(
             path / file, grid, geobox=resize_geobox(scene.source.info.geobox, shape),
@@ -145,20 +145,20 @@ def save_maps(path: Path, target: OverviewTiles, found: TileScores) -> list[str]
 
 
 def save_thumbs(path: Path, target: OverviewTiles, bands: Sequence[int]) -> list[str]:
-    """Write a picture of each overview."""
+    """Write a thumbnail of each overview."""
     files = []
     for scene in target.overviews:
         use = display_bands(bands, scene.source.info.bands)
         limits = display_range(scene.source, use)
         file = f"thumbs/{scene.scene_id}.jpg"
-        small = read_small(scene.source, None, use, _PICTURE)
+        small = read_small(scene.source, None, use, _THUMB_SIDE)
         write_bytes(path / file, jpeg(to_rgb(small, limits)), durable=False)
         files.append(file)
     return files
 
 
 def prune(path: Path, target: OverviewTiles) -> None:
-    """Remove what earlier jobs have left of other scenes."""
+    """Remove maps and thumbnails of scenes that are not in `target`."""
     names = [scene.scene_id for scene in target.overviews]
     for folder, suffix in (("maps", ".tif"), ("thumbs", ".jpg")):
         kept = {path / folder / f"{name}{suffix}" for name in names}
@@ -167,13 +167,13 @@ def prune(path: Path, target: OverviewTiles) -> None:
                 file.unlink()
 
 
-def _scores(target: OverviewTiles, found: TileScores, selection: Selection) -> pa.Table:
-    """Return all tiles in the order of the pool."""
+def _score_table(target: OverviewTiles, scores: TileScores, selection: Selection) -> pa.Table:
+    """Return the table of all tiles in the order of the pool."""
     import pyarrow as pa
 
     pool, n = target.pool, len(target.pool)
     score = np.full(n, np.nan)
-    score[found.ranking.rows] = found.ranking.score
+    score[scores.ranking.rows] = scores.ranking.score
     rank = np.zeros(n, np.int64)
     rank[selection.rows] = np.arange(1, len(selection) + 1)
     names = np.array([scene.scene_id for scene in pool.scenes], dtype=object)
@@ -184,8 +184,8 @@ def _scores(target: OverviewTiles, found: TileScores, selection: Selection) -> p
         "row": target.place[:, 1],
         "col": target.place[:, 2],
         "score": score,
-        "raw": found.raw,
-        "sd": found.sd,
+        "raw": scores.raw,
+        "sd": scores.sd,
         "area": area,
         "chosen": selection.mask(),
         "rank": pa.array(rank, mask=rank == 0),
@@ -200,14 +200,14 @@ def _with_outlines(table: pa.Table, outlines: Iterable[Any]) -> pa.Table:
 
 
 def _systems(target: OverviewTiles) -> dict[str, list[int]]:
-    """Return each CRS with the numbers of the scenes in it; nothing if one has none."""
-    found: dict[str, list[int]] = {}
+    """Return CRS -> numbers of its scenes; empty if the CRS of any scene is unknown."""
+    systems: dict[str, list[int]] = {}
     for number, scene in enumerate(target.pool.scenes):
         info = scene.source.info
         if info.place.kind == "none" or info.geobox is None or info.geobox.crs is None:
             return {}
-        found.setdefault(str(info.geobox.crs), []).append(number)
-    return found
+        systems.setdefault(str(info.geobox.crs), []).append(number)
+    return systems
 
 
 def _projjson(crs: Any) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def _slug(text: str) -> str:
 
 
 def _by_scene(target: OverviewTiles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of tiles scene by scene, and where each scene begins."""
+    """Return rows of tiles sorted by scene, and the start of each scene."""
     number = target.place[:, 0]
     order = np.argsort(number, kind="stable")
     return order, np.searchsorted(number[order], np.arange(len(target.overviews) + 1))
@@ -232,14 +232,14 @@ _SELECT = "foveate observe select OVERVIEWS --observer OBSERVER --budget 12% --o
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """What was selected.
+    """An opened selection.
 
     Attributes:
         path: Run directory.
-        record: Its ``run.json``.
-        job: Its job.
+        record: Content of ``run.json``.
+        job: The job of the run.
         target: The n tiles and their overviews.
-        chosen: (n,) bool.
+        chosen: (n,) bool mask of selected tiles.
     """
 
     path: Path
@@ -255,7 +255,7 @@ class Selected:
 
     @property
     def place(self) -> NDArray[np.int64]:
-        """(n, 3) number of the scene, row and column in its grid."""
+        """(n, 3) grid index of tiles: scene, row, column."""
         return self.target.place
 
     def name(self, scene: int) -> str:
@@ -263,7 +263,7 @@ class Selected:
         return self.target.pool.scenes[scene].scene_id
 
     def ground(self, scene: int) -> SourceInfo:
-        """Return what is known of the raster that the tiles of a scene are windows of."""
+        """Return the metadata of the raster whose windows are the tiles of a scene."""
         return self.target.pool.scenes[scene].source.info
 
     def rows(self, scene: int) -> NDArray[np.int64]:
@@ -273,26 +273,26 @@ class Selected:
     def tokens(
         self, observer: Observer, store: Run, device: str = "auto"
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield scenes with tiles and their (R * r, C * r, lr_dim) reduced LR tokens.
+        """Yield scenes with tiles and their (R * r, C * r, lr_dim) projected LR tokens.
 
         Args:
             observer: The observer.
-            store: The run, open for writing: a selection by the sampler keeps its tokens, one by a
-                policy that looks at nothing gets them now.
-            device: Of the encoder, where there is something to encode.
+            store: The run, open for writing. Its tokens are reused if the selection has stored
+                them, otherwise they are computed and stored now.
+            device: Device of the encoder.
         """
         side, dim = observer.record.shape.lr_side, observer.record.shape.lr_dim
         model = bind_lr(self.target, observer, self.job.bands, device)
         counts = np.bincount(self.place[:, 0], minlength=len(self.target.shapes))
-        waiting: dict[int, tuple[int, NDArray[np.float32]]] = {}  # scenes of which parts lack
-        for rows, at, tokens in TiledInference(self.target, observer, model, store):
+        incomplete: dict[int, tuple[int, NDArray[np.float32]]] = {}  # scenes with missing parts
+        for rows, index, tokens in TiledInference(self.target, observer, model, store):
             scene = int(self.place[rows[0], 0])
-            down, across = (self.place[rows[0], 1:] - at[0]) * side
+            y, x = (self.place[rows[0], 1:] - index[0]) * side
             height, width = (n * side for n in self.target.shapes[scene])
-            there, grid = waiting.pop(scene, (0, np.zeros((height, width, dim), np.float32)))
-            grid[down : down + tokens.shape[1], across : across + tokens.shape[2]] = tokens[0]
-            if there + len(rows) < counts[scene]:
-                waiting[scene] = (there + len(rows), grid)
+            count, grid = incomplete.pop(scene, (0, np.zeros((height, width, dim), np.float32)))
+            grid[y : y + tokens.shape[1], x : x + tokens.shape[2]] = tokens[0]
+            if count + len(rows) < counts[scene]:
+                incomplete[scene] = (count + len(rows), grid)
             else:
                 yield scene, grid
 
@@ -301,18 +301,18 @@ def open_selected(path: str | Path) -> tuple[Path, dict[str, Any], SelectJob]:
     """Read the record of a run of `foveate observe select`.
 
     Returns:
-        The run directory, ``run.json``, and the job.
+        The run directory, the content of ``run.json``, and the job.
 
     Raises:
-        DataError: It is no such run, or it is not finished.
+        DataError: The run is of another command, or not finished.
     """
     root = Path(path)
     record = Run.load(root).record
     if record.get("summary", {}).get("observe", {}).get("task") != "select":
         raise DataError(
             f"the run {str(root)!r} is {_kind(record)}",
-            "Scenes are completed from a finished run of 'foveate observe select'.",
-            f"{_SELECT}. A run that was stopped goes on with the same command.",
+            "A finished run of 'foveate observe select' is required.",
+            f"{_SELECT}. An interrupted run resumes with the same command.",
         )
     return root, record, SelectJob.stored(record)
 
@@ -321,31 +321,31 @@ def load_selected(path: str | Path, observer: Observer) -> Selected:
     """Open a run of `foveate observe select` with its observer; headers and tables only.
 
     Raises:
-        DataError: It is no such run, it was made with another observer, or an overview is missing
-            or has changed since.
+        DataError: The run is of another command or another observer, or an overview is missing or
+            has changed.
     """
     root, record, job = open_selected(path)
-    own, made = observer.record.encoders["lr"].spec, record["summary"]["model"]
-    if made["fingerprint"] != own.fingerprint:
-        raise _other(root, f"with the LR encoder {made['name']!r}, not {own.name!r}")
+    spec, stored = observer.record.encoders["lr"].spec, record["summary"]["model"]
+    if stored["fingerprint"] != spec.fingerprint:
+        raise _other_observer(root, f"LR encoder {stored['name']!r}, not {spec.name!r}")
     if is_pairs(job.images[0]):
         target = overview_tiles(open_pairs(job.images[0]))
     else:
         target = overview_tiles(cut(opened_pool(job, split=(1, 1)), observer.record, job.tile))
-        target = replace(target, pool=_stored(root, target, observer))
+        target = replace(target, pool=_stored_pool(root, target, observer))
     scores = read_parquet(root / SCORES)
     order = find_rows(text_column(scores, "tile_id"), target.pool.ids)
     if (order < 0).any() or len(scores) != order.size:
-        raise _other(root, "on other tiles")
+        raise _other_observer(root, "other tiles")
     chosen = scores["chosen"].to_numpy(zero_copy_only=False)[order]
     return Selected(root, record, job, target, np.asarray(chosen, bool))
 
 
-def _stored(root: Path, target: OverviewTiles, observer: Observer) -> Any:
-    """Return the pool as the run has measured it.
+def _stored_pool(root: Path, target: OverviewTiles, observer: Observer) -> Any:
+    """Return the scanned pool of the run.
 
     Raises:
-        DataError: Overviews have changed, or this observer cuts them otherwise.
+        DataError: Overviews have changed, or the tile size of this observer differs.
     """
     stored = read_parquet(root / "scenes.parquet").select(["scene", "fingerprint"]).to_pylist()
     known = {row["scene"]: row["fingerprint"] for row in stored}
@@ -353,27 +353,27 @@ def _stored(root: Path, target: OverviewTiles, observer: Observer) -> Any:
     changed = [name for name in given | known if given.get(name) != known.get(name)]
     if changed:
         raise DataError(
-            f"the overview {changed[0]!r} is not what it was when {str(root)!r} was made",
-            "What was chosen belongs to the overviews that it was chosen from.",
-            "Put them back, or select again.",
+            f"the overview {changed[0]!r} has changed since the selection {str(root)!r}",
+            "A selection needs its original overviews.",
+            "Restore them, or select again.",
         )
     pool = load_pool(root, target.pool)
     if (find_rows(target.pool.ids, pool.ids) < 0).any():
         tile = observer.record.lr_tile
-        raise _other(root, f"on tiles of another size than those of this one ({tile:g} pixels)")
+        raise _other_observer(root, f"tiles of another size than {tile:g} pixels")
     return pool
 
 
-def _other(root: Path, how: str) -> DataError:
+def _other_observer(root: Path, difference: str) -> DataError:
     return DataError(
-        f"the run {str(root)!r} was made by another observer: {how}",
-        "Scenes are completed by the observer that has selected.",
-        "Leave --observer out, or select again with this one.",
+        f"the run {str(root)!r} was made with another observer: {difference}",
+        "Scenes must be completed by the observer of the selection.",
+        "Omit --observer, or select again with this observer.",
     )
 
 
 def _kind(record: dict[str, Any]) -> str:
-    """Say what a run is of."""
+    """Return a description of the kind of a run, for error messages."""
     summary = record.get("summary")
     if not summary:
         return "not finished"
@@ -381,4 +381,4 @@ def _kind(record: dict[str, Any]) -> str:
     if task is None:
         parts = {"pairs": "observe prepare", "focus": "focus", "labels": "classify"}
         task = next((name for part, name in parts.items() if part in summary), "")
-    return f"one of {task!r}" if task else "one of another command"
+    return f"a run of {task!r}" if task else "a run of another command"

@@ -1,4 +1,4 @@
-"""The stages of a training, as functions of the training set; each is a step of a run."""
+"""Stages of a training as functions of the training set; each stage is a step of a run."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ def checkpointed_stage[Net: torch.nn.Module](
     run: Run, step: str, key: str, *, stem: str, new: Callable[[], Net],
     work: Callable[[], tuple[Net, dict[str, Any]]], checkpoint: Path | None = None,
 ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
-    """Do a stage unless it is done, and return its network and what is known of it.
+    """Run a stage unless it is finished, and return its network and its training facts.
 
     Args:
         run: Open run.
         step: Name of the step.
-        key: Hash of everything that the stage depends on.
-        stem: Its files, relative to the run, without a suffix.
-        new: Makes a network that the weights fit.
-        work: Trains; returns the network and facts, JSON-ready.
-        checkpoint: File that is of no use once the network is kept, or None.
+        key: Hash of all inputs of the stage.
+        stem: Path of its files, relative to the run, without a suffix.
+        new: Function that creates a network of the same architecture.
+        work: Function that trains, and returns the network and JSON-ready facts.
+        checkpoint: Checkpoint file to remove when the network is stored, or None.
 
     Returns:
-        The network as it was kept, in eval mode, and the facts.
+        The stored network, in eval mode, and the facts.
     """
     from safetensors.torch import save as as_bytes
 
     weights, facts = f"{stem}.safetensors", f"{stem}.json"
 
     def do() -> list[str]:
-        net, found = work()
+        net, measured = work()
         state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
         write_bytes(run.path / weights, as_bytes(state))
-        write_json(run.path / facts, found)
+        write_json(run.path / facts, measured)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         return [weights, facts]
@@ -81,27 +81,27 @@ def checkpointed_stage[Net: torch.nn.Module](
     return net.eval(), read_json(run.path / facts)
 
 
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
-SAMPLER_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # chosen by folds of the training
-KRIGING_LR = 3e-2  # a few numbers, each on a scale of its own
-_SECOND_STAGE = 0.1  # of the learning rate
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # ridge strengths, chosen on the validation scenes
+SAMPLER_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # chosen by cross-validation
+KRIGING_LR = 3e-2  # higher than for networks: kriging has a few parameters only
+_SECOND_STAGE = 0.1  # factor of the learning rate
 _AT_ONCE = 64  # scenes
 _FOLDS = 5
-_SURE = 2.0  # standard errors
+_MIN_STANDARD_ERRORS = 2.0  # improvement for the sampler network to be kept
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What all stages share.
+    """Data and settings of all stages.
 
     Attributes:
-        material: What is learnt from.
-        job: How.
-        device: Where.
-        key: Hash of the data, for checkpoints.
-        checkpoint: File for the state of the stage in progress, or None.
-        progress: Called with ticks.
-        made: Architecture of the predictor; that of the job when None.
+        material: Training set.
+        job: Options of the training.
+        device: Device of the networks.
+        key: Hash of the inputs, for checkpoints.
+        checkpoint: Checkpoint file of the stage in progress, or None.
+        progress: Progress callback.
+        made: Architecture of the predictor; None: the architecture of the job.
     """
 
     material: TrainingData
@@ -113,31 +113,31 @@ class Stages:
     made: Architecture | None = None
 
     def new_fill(self) -> Fill:
-        """Return a fill with seeded first weights."""
+        """Return an LR fill with seeded initial weights."""
         conv = self.job.fill == "conv"
         return random_weights(lambda: Fill(self.material.shape, conv=conv), self.job.seed)
 
     def new_predictor(self) -> Predictor:
-        """Return a predictor with seeded first weights."""
+        """Return a predictor with seeded initial weights."""
         conv, made = self.job.fill == "conv", self.made or architecture_of(self.job.architecture)
         return new_predictor(self.material.shape, made, conv_fill=conv, seed=self.job.seed)
 
     def new_sampler(self) -> Sampler:
-        """Return a sampler with seeded first weights."""
+        """Return a sampler with seeded initial weights."""
         return new_sampler(self.material.shape, self.job.seed)
 
     def fill(self) -> tuple[Fill, dict[str, Any]]:
-        """Train the fill; among what is known of it is the "strength" of its ridge."""
+        """Train the LR fill; the facts contain the "strength" of its ridge penalty."""
         train, val = self._part("train"), self._part("val")
-        fill, tried = self.new_fill(), {}
+        fill, scores = self.new_fill(), {}
         summed = sums(fill, train.lr, train.target, train.here)
         for strength in STRENGTHS:
             fill.set_linear(*summed.solve(strength))
             with torch.no_grad():
-                tried[strength] = self._fill_task(fill.eval(), train, val).validate()["score"]
-        best = max(tried, key=lambda strength: tried[strength])
+                scores[strength] = self._fill_task(fill.eval(), train, val).validate()["score"]
+        best = max(scores, key=lambda strength: scores[strength])
         fill.set_linear(*summed.solve(best))
-        facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
+        facts: dict[str, Any] = {"strength": best, "ridge": scores[best]}
         if self.job.fill == "conv":
             fill.linear.requires_grad_(requires_grad=False)
             facts["conv"] = self.guarded(self._fill_task(fill, train, val), "the LR fill")
@@ -147,7 +147,7 @@ class Stages:
         return FillTask(fill, train, val, self.device, norm=self.job.norm_weight)
 
     def predictor_task(self, net: Predictor | Aligned, **more: Any) -> PredictorTask:
-        """Return the training of a predictor, with the loss that the job asks for."""
+        """Return the training task of a predictor with the loss of the job."""
         job = self.job
         return PredictorTask(
             net, self._part("train"), self._part("val"), self.device, norm=job.norm_weight,
@@ -157,11 +157,11 @@ class Stages:
     def predictor(
         self, fill: Fill, start: Predictor | None = None
     ) -> tuple[Predictor, dict[str, Any]]:
-        """Train kriging and blocks over a fill (stage I); never worse than what they start from.
+        """Train kriging and blocks of a predictor (stage I); worse weights are not kept.
 
         Args:
-            fill: The trained fill.
-            start: A predictor to start the blocks from, or None.
+            fill: The trained LR fill.
+            start: Predictor to initialise the weights from, or None.
         """
         net = self.untrained(fill, start)
         facts: dict[str, Any] = {}
@@ -172,7 +172,7 @@ class Stages:
         return net, facts
 
     def untrained(self, fill: Fill, start: Predictor | None = None) -> Predictor:
-        """Return a predictor over a trained fill, with first weights or those of another one."""
+        """Return a predictor with a trained LR fill, and initial weights or those of `start`."""
         net = self.new_predictor()
         if start is not None:
             net.load_state_dict(start.state_dict())
@@ -180,35 +180,35 @@ class Stages:
         return net
 
     def second(self, net: Predictor, sampler: Sampler) -> tuple[Predictor, dict[str, Any]]:
-        """Train the blocks on, slowly, under masks as the sampler makes them (stage II)."""
+        """Train the blocks at a lower learning rate with masks of the sampler (stage II)."""
         return net, self._second(net, net, sampler)
 
     def aligned(self, net: Predictor, sampler: Sampler) -> tuple[Aligned, dict[str, Any]]:
-        """Do stage II with the texts of the concepts (Eq. 9); novel concepts are left out.
+        """Train stage II with the texts of the concepts (Eq. 9), without novel concepts.
 
         Raises:
             DataError: See `matches`.
         """
         material = self.material
-        whole = self.new_aligned()
-        whole.predictor.load_state_dict(net.state_dict())
+        aligned = self.new_aligned()
+        aligned.predictor.load_state_dict(net.state_dict())
         known, place = self.matches()[:, self._base()], material.pairs.place
-        shown = np.zeros((len(material.split), known.shape[1]), bool)
-        np.logical_or.at(shown, place[:, 0], known)
-        has = shown[material.scenes("train")], shown[material.scenes("val")]
-        return whole, self._second(whole, net, sampler, has=has)
+        in_scene = np.zeros((len(material.split), known.shape[1]), bool)
+        np.logical_or.at(in_scene, place[:, 0], known)
+        has = in_scene[material.scenes("train")], in_scene[material.scenes("val")]
+        return aligned, self._second(aligned, net, sampler, has=has)
 
     def matches(self) -> NDArray[np.bool_]:
-        """Return (n, K) bool: the tiles whose scenes are matched with each text.
+        """Return (n, K) bool labels: the tiles whose scenes match the text of each concept.
 
         Raises:
-            DataError: There are no texts, or it is not known which tile has which concept.
+            DataError: There are no texts, or no labels.
         """
         self._texts()
         if self.material.known is None:
             raise DataError(
-                "--align siglip for pairs without labels",
-                "Texts are matched with the scenes that have their concept.",
+                "--align siglip with pairs without labels",
+                "The loss matches texts with scenes that have their concept.",
                 "Prepare the pairs with --masks or --objects, and --concepts.",
             )
         return self.material.known
@@ -217,13 +217,13 @@ class Stages:
         if self.material.texts is None:
             raise DataError(
                 "--align siglip without texts",
-                "Scenes are aligned with the texts of concepts.",
-                "Name a model that reads text with --text-model, and concepts with --concepts.",
+                "The loss aligns scenes with the texts of concepts.",
+                "Add --text-model MODEL and --concepts NAMES.",
             )
         return self.material.texts
 
     def new_aligned(self) -> Aligned:
-        """Return a predictor with the way to the texts that was fitted.
+        """Return a predictor with the fitted text projection.
 
         Raises:
             DataError: There are no texts.
@@ -237,10 +237,10 @@ class Stages:
         return Aligned(self.new_predictor(), weight, bias, vectors)
 
     def _base(self) -> list[int]:
-        """Return the concepts to align with: not novel, and shown somewhere."""
+        """Return the indices of the concepts to align with: not novel, and present in a tile."""
         concepts, known = self.material.concepts, self.material.known
-        shown = np.ones(len(concepts), bool) if known is None else known.any(axis=0)
-        return [i for i, concept in enumerate(concepts) if shown[i] and not concept.novel]
+        present = np.ones(len(concepts), bool) if known is None else known.any(axis=0)
+        return [i for i, concept in enumerate(concepts) if present[i] and not concept.novel]
 
     def _second(
         self, net: Predictor | Aligned, predictor: Predictor, sampler: Sampler,
@@ -249,42 +249,47 @@ class Stages:
         scores = scores_of(sampler, predictor.fill, self._part("train").lr, self.device)
         alone = has is not None and self.job.align == "siglip-alone"
         task = self.predictor_task(net, scores=scores, has=has, alone=alone)
-        # Alone it is the only training: there is no stage I before it.
+        # "siglip-alone" has no stage I, so the full learning rate is used.
         lr = self.job.learning_rate * (1.0 if alone else _SECOND_STAGE)
         if has is None:
             return self.guarded(task, "the predictor, stage II", lr=lr)
         return _facts(self._fit(task, "the predictor with texts", lr))
 
     def forms(self) -> list[str]:
-        """Return the forms of supervision that there is evidence for."""
+        """Return the supervision targets that can be computed from the data."""
         head, known = self.material.head is not None, self.material.known is not None
-        able = {
+        available = {
             "structural": True,
             "surprise": True,
             "semantic": head,
             "task_delta": head and known,
         }
-        return [name for name, form in TARGETS.items() if all(able[need] for need in form.needs)]
+        return [
+            name
+            for name, target in TARGETS.items()
+            if all(available[need] for need in target.needs)
+        ]
 
     def supervised(self, fill: Fill, strength: float) -> Supervised:
-        """Work out the supervision of every form."""
+        """Compute all supervision targets of the training and validation scenes."""
         material, job = self.material, self.job
         train, val = material.scenes("train"), material.scenes("val")
         groups = [material.pairs.groups[i] for i in train]
         crossed = crossfitted(material.shape, self._part("train"), groups, strength, job.seed)
-        seen = material.evidence(train, crossed, reference=job.reference)
+        train_evidence = material.evidence(train, crossed, reference=job.reference)
         settings = TargetSettings(
             job.similarity, job.lam, job.aggregate, job.target_scale, job.factor_scale
         )
-        targets = Targets(seen, material.head, material.weights(), settings)
+        targets = Targets(train_evidence, material.head, material.weights(), settings)
         filled = fill_of(fill, self._part("val").lr)
-        judged = material.evidence(val, filled, reference=job.reference)
+        val_evidence = material.evidence(val, filled, reference=job.reference)
         return Supervised(
-            targets, crossed, filled, targets(seen), targets(judged), targets.gain(judged)
-        )
+            targets, crossed, filled, targets(train_evidence), targets(val_evidence),
+            targets.gain(val_evidence),
+        )  # fmt: skip
 
     def sampler(self, form: str, known: Supervised) -> tuple[Sampler, dict[str, Any]]:
-        """Train a sampler to one form of supervision."""
+        """Train a sampler on one supervision target (`form`)."""
         train, val = self.material.scenes("train"), self.material.scenes("val")
         net = self.new_sampler()
         task = SamplerTask(
@@ -299,11 +304,12 @@ class Stages:
         folds = folds_of([self.material.pairs.groups[i] for i in train], _FOLDS, self.job.seed)
         strength = task.solve(SAMPLER_STRENGTHS, folds)
         net.linear.requires_grad_(requires_grad=False)
-        before = task.captured()  # of the linear part: the blocks begin with nothing
+        before = task.captured()  # by the linear part alone: the blocks are initialised to zero
         facts = _facts(self._fit(task, f"the sampler ({form})"))
-        more = task.captured() - before
-        # The best of many epochs is better on a few scenes by chance.
-        kept = bool(more.sum() > _SURE * np.sqrt(more.size * more.var()))
+        improvement = task.captured() - before
+        # The best of many epochs may be better by chance on few scenes, so require significance.
+        error = np.sqrt(improvement.size * improvement.var())
+        kept = bool(improvement.sum() > _MIN_STANDARD_ERRORS * error)
         if not kept:
             net.zero_residual()
         return net, {"strength": strength, **facts, "before": float(before.sum()), "kept": kept}
@@ -320,7 +326,7 @@ class Stages:
     def grids(
         self, scenes: NDArray[np.integer], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Put values of the tiles of some scenes on their grids, (m, R, C)."""
+        """Arrange values of the tiles of scenes on their grids, (m, R, C)."""
         shape = (len(scenes), *self.material.pairs.shape)
         return dense.to_grids(values, self.material.places(scenes), shape)
 
@@ -338,29 +344,29 @@ class Stages:
         )  # fmt: skip
 
     def guarded(self, task: Task, title: str, *, lr: float = 0.0) -> dict[str, Any]:
-        """Train, and put back what was there before if that was better on the validation scenes."""
-        before = {k: v.detach().clone() for k, v in task.net.state_dict().items()}
+        """Train, and restore the initial weights if they were better on the validation scenes."""
+        initial = {k: v.detach().clone() for k, v in task.net.state_dict().items()}
         task.net.eval()
         with torch.no_grad():
             score = task.validate()["score"]
         history = self._fit(task, title, lr)
         kept = history.epochs[history.best - 1]["score"] >= score
         if not kept:
-            task.net.load_state_dict(before)
+            task.net.load_state_dict(initial)
         return {**_facts(history), "before": score, "kept": kept}
 
 
 @dataclass(frozen=True, eq=False)
 class Supervised:
-    """Targets of the training and validation scenes.
+    """Supervision targets of the training and validation scenes.
 
     Attributes:
-        targets: Makes them.
-        crossed: (m, R * k, C * k, d) fills of the training scenes, by fills that do not know them.
-        filled: The same of the validation scenes.
-        train: Target -> (n,) targets of the training tiles.
-        val: Target -> (n,) targets of the validation tiles.
-        gain: (n,) what HR adds to each validation tile: the yardstick of all forms.
+        targets: The fitted target functions.
+        crossed: (m, R * k, C * k, d) cross-fitted LR fill of the training scenes.
+        filled: (m, R * k, C * k, d) LR fill of the validation scenes.
+        train: Target -> (n,) values of the training tiles.
+        val: Target -> (n,) values of the validation tiles.
+        gain: (n,) gain of HR of each validation tile, by which all targets are compared.
     """
 
     targets: Targets
@@ -373,7 +379,7 @@ class Supervised:
 
 @torch.no_grad()
 def fill_of(fill: Fill, lr: torch.Tensor) -> torch.Tensor:
-    """Return what a fill makes of scenes, a few at a time."""
+    """Return the LR fill of scenes, computed in batches."""
     fill, device = fill.eval(), fill.linear.weight.device
     parts = [
         fill(lr[i : i + _AT_ONCE].to(device).float()).cpu() for i in range(0, len(lr), _AT_ONCE)

@@ -1,19 +1,20 @@
-"""Targets of the sampler: the value of seeing a tile in high resolution (Eq. 6).
+"""Targets of the sampler: the value of observing a tile in high resolution (Eq. 6).
 
-All of it is computed offline from HR and LR of the same ground.
+Targets are computed offline from HR and LR of the same area.
 
-The semantic gain (Eq. 5) is what HR says of concepts beyond what is known without it. Deviations:
-the paper calls s "a similarity function" in the space that images and texts share: the cosine,
-which is "cosine" here and needs texts. Cosines of prompts, and of resolutions, have scales of their
-own, so "z" standardises both per concept, and "lift" compares probabilities with prevalence.
-"logit" is what a head is trained with: scale * cosine + bias of texts, with the scale and bias of
-the model; the linear function of a classifier of labels. Its zero means something else in each
-model, and so does lambda. With one reference for a whole scene and one concept the gain is HR
-similarity alone: a reference for each tile makes it a gain.
+The semantic gain (Eq. 5) is the similarity of HR to the concepts beyond a reference that is known
+without HR. Deviations: the paper calls s "a similarity function" in the joint space of images and
+texts, the cosine, which is "cosine" here and needs texts. Cosines have different scales for
+different prompts and resolutions, so "z" standardises both per concept, and "lift" compares
+probabilities with prevalence. "logit" is the training output of a head: scale * cosine + bias for
+texts, with the scale and bias of the model; the linear function of a classifier for labels. The
+zero of logits, and so the meaning of lambda, depends on the model. With one reference for a whole
+scene and one concept, tiles are ordered by HR similarity alone; a reference per tile gives a true
+gain.
 
 Targets are scaled to [0, 1]. The paper normalises "across the tiles" of a scene in section 4.2,
-"globally" in 4.1 and D.2. By scene, every scene has a tile with the score 1, even if it shows
-nothing but water; so `Scale` is fitted on the whole training set by default.
+"globally" in 4.1 and D.2. If scaled per scene, every scene has a tile with the score 1, even a
+scene of open water; so by default `Scale` is fitted on the whole training set.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ _SCALES = ("quantile", "ecdf", "scene_minmax", "scene_sum")
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """Maps values to [0, 1].
+    """Scaling of values to [0, 1].
 
     Attributes:
-        kind: Of the training set, "quantile": (v - q01) / (q99 - q01), cut at 0 and 1; "ecdf": the
-            share of its values below, ties counted half. Of each scene by itself, "scene_minmax":
-            (v - min) / (max - min), "scene_sum": the share of the scene's sum.
-        curve: What was fitted; None for the two kinds by scene.
+        kind: Fitted on the training set: "quantile", (v - q01) / (q99 - q01), clipped to [0, 1];
+            "ecdf", the share of lower values, plus half of ties. Computed per scene:
+            "scene_minmax", (v - min) / (max - min); "scene_sum", the share of the sum of the scene.
+        curve: Fitted distribution function; None for the kinds per scene.
     """
 
     kind: ScaleKind
@@ -52,20 +53,20 @@ class Scale:
 
     @classmethod
     def fit(cls, values: ArrayLike, kind: ScaleKind = "quantile") -> Self:
-        """Fit to the values of the training set; the kinds by scene have nothing to fit.
+        """Fit to the values of the training set; the kinds per scene need no fit.
 
         Args:
-            values: (n,) n >= 1. If their 1 % and 99 % quantiles are one, what is above is 1.
+            values: (n,) n >= 1. If their 1 % and 99 % quantiles are equal, larger values map to 1.
             kind: See the class.
 
         Raises:
-            ParameterError: No such kind.
-            DataError: No values, or some that are not finite.
+            ParameterError: The kind is unknown.
+            DataError: There are no values, or values are not finite.
         """
         choose(kind, _SCALES, "kind")
         v = finite(values, "values", (None,))
         if not v.size:
-            raise DataError("no values to fit a scale on", "One tile at least is needed.")
+            raise DataError("no values to fit a scale on", "At least one tile is required.")
         if kind == "ecdf":
             return cls(kind, Calibration.fit(v))
         if kind != "quantile":
@@ -75,14 +76,14 @@ class Scale:
         return cls(kind, Calibration(np.array([low, high])[:ends], np.array([0.0, 1.0])[:ends]))
 
     def __call__(self, values: ArrayLike, scenes: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Return (n,) in [0, 1].
+        """Return (n,) scaled values in [0, 1].
 
         Args:
             values: (n,) values.
-            scenes: (n,) number of the scene of each tile; only the kinds by scene look at it.
+            scenes: (n,) number of the scene of each tile; required by the kinds per scene.
 
         Raises:
-            ParameterError: No scenes where they are needed.
+            ParameterError: `scenes` is required and missing.
             DataError: Shapes do not match, values are not finite, or negative for "scene_sum".
         """
         v = finite(values, "values", (None,))
@@ -91,19 +92,19 @@ class Scale:
         if scenes is None:
             raise ParameterError(
                 f"a scale {self.kind!r} without scenes",
-                "It needs the number of each tile's scene.",
-                "Give scenes=place[:, 0].",
+                "The scene number of each tile is required.",
+                "Pass scenes=place[:, 0].",
             )
         number = finite(scenes, "numbers of scenes", v.shape)
         if self.kind == "scene_sum" and (v < 0).any():
-            raise DataError(f"a value of {v.min():g}", "Shares of a sum need values >= 0.")
+            raise DataError(f"a value of {v.min():g}", "Values of 'scene_sum' must be >= 0.")
         result = np.zeros_like(v)
         for scene in np.unique(number):
-            at = number == scene
-            low = v[at].min() if self.kind == "scene_minmax" else 0.0
-            whole = v[at].max() - low if self.kind == "scene_minmax" else v[at].sum()
-            # A scene that is the same everywhere has nothing above its least.
-            result[at] = (v[at] - low) / whole if whole > 0 else 0.0
+            rows = number == scene
+            low = v[rows].min() if self.kind == "scene_minmax" else 0.0
+            span = v[rows].max() - low if self.kind == "scene_minmax" else v[rows].sum()
+            # The span of a constant scene is 0.
+            result[rows] = (v[rows] - low) / span if span > 0 else 0.0
         return result
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,32 +113,32 @@ class Scale:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
+        """Restore the output of `to_dict`."""
         curve = stored["curve"]
         return cls(stored["kind"], None if curve is None else Calibration.from_dict(curve))
 
 
 SimilarityKind = Literal["lift", "z", "cosine", "logit"]
 _KINDS = ("lift", "z", "cosine", "logit")
-_RANGES = {  # what scores of a kind can be, how they are called, and what else to type
-    "lift": ((0.0, 1.0), "Lift compares probabilities, 0 to 1.",
-             "Calibrate them, or use similarity='z'."),
-    "cosine": ((-1.0, 1.0), "Cosines are -1 to 1.",
-               "Give cosines, or use similarity='logit' for scores of another scale."),
+_RANGES = {  # kind -> range of scores, requirement and hint of the error
+    "lift": ((0.0, 1.0), "Scores of 'lift' must be probabilities, 0 to 1.",
+             "Calibrate the scores, or use similarity='z'."),
+    "cosine": ((-1.0, 1.0), "Scores of 'cosine' must be from -1 to 1.",
+               "Pass cosines, or use similarity='logit' for scores of another scale."),
 }  # fmt: skip
 _ROUNDING = 1e-4  # of cosines in half precision
-_EQUAL = 1e-9  # relative: a spread below it is rounding
+_MIN_SPREAD = 1e-9  # relative; a smaller spread is rounding error
 
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """How scores of a concept become comparable: s in Eq. 5.
+    """Normalisation of concept scores: s in Eq. 5.
 
     Attributes:
-        kind: "lift": probability over prevalence; "z": standardised, HR and reference each by
-            themselves; "cosine": cosines as they are (Eq. 5); "logit": logits as they are.
-        centre: (2, K) float64, subtracted from HR and from the reference.
-        spread: (2, K) float64 above 0, by which they are divided then.
+        kind: "lift": probability divided by prevalence; "z": standardised, HR and reference
+            separately; "cosine": unchanged cosines (Eq. 5); "logit": unchanged logits.
+        centre: (2, K) float64, subtracted from the scores of HR and of the reference.
+        spread: (2, K) float64 above 0, divisor of the centred scores.
     """
 
     kind: SimilarityKind
@@ -146,39 +147,39 @@ class Similarity:
 
     @classmethod
     def fit(cls, hr: ArrayLike, reference: ArrayLike, kind: SimilarityKind = "lift") -> Self:
-        """Fit to the tiles of a calibration set, such as those for training.
+        """Fit to the tiles of a calibration set, such as the training tiles.
 
-        For "lift" the spread of both is the mean HR probability, at least half a tile's: no
-        concept that was never seen has an endless lift. For "z", a concept whose scores are all
-        equal has the spread 1.
+        For "lift" the spread of both is the mean HR probability, at least half a tile, so that the
+        lift of a concept that is never present is finite. For "z", the spread of a concept with
+        constant scores is 1.
 
         Args:
             hr: (n, K) scores of HR, n >= 1: probabilities for "lift", cosines for "cosine", logits
                 for "logit", any of them for "z".
-            reference: (n, K) scores of what is known without HR.
+            reference: (n, K) scores of the reference, known without HR.
             kind: See the class.
 
         Raises:
-            ParameterError: No such kind.
-            DataError: Shapes do not match, numbers are not finite, or not of this kind.
+            ParameterError: The kind is unknown.
+            DataError: Shapes do not match, scores are not finite, or out of range for the kind.
         """
         choose(kind, _KINDS, "similarity")
         x = _scores(hr, reference, kind)
         if x.shape[1] == 0:
-            raise DataError("no tiles to fit a similarity on", "One tile at least is needed.")
+            raise DataError("no tiles to fit a similarity on", "At least one tile is required.")
         centre, spread = np.zeros((2, x.shape[2])), np.ones((2, x.shape[2]))
         if kind == "lift":
             spread[:] = np.maximum(x[0].mean(axis=0), 0.5 / x.shape[1])
         elif kind == "z":
             centre, spread = x.mean(axis=1), x.std(axis=1)
-            spread[spread <= _EQUAL * np.abs(x).max(axis=1)] = 1
+            spread[spread <= _MIN_SPREAD * np.abs(x).max(axis=1)] = 1
         return cls(kind, centre, spread)
 
     def __call__(self, hr: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-        """Return comparable scores of both: (2, n, K).
+        """Return the (2, n, K) normalised scores of HR and reference.
 
         Raises:
-            DataError: Shapes do not match, numbers are not finite, or not of this kind.
+            DataError: Shapes do not match, scores are not finite, or out of range for the kind.
         """
         x = _scores(hr, reference, self.kind)
         if x.shape[2] != self.centre.shape[1]:
@@ -196,7 +197,7 @@ class Similarity:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
+        """Restore the output of `to_dict`."""
         centre, spread = (np.array(stored[key], np.float64) for key in ("centre", "spread"))
         return cls(stored["kind"], centre, spread)
 
@@ -211,48 +212,50 @@ def semantic_gain(
     over: Literal["sum", "max"] = "sum",
     fitted: Similarity | None = None,
 ) -> NDArray[np.float64]:
-    """What HR says of the concepts beyond what is known without it (s_gain, Eq. 5).
+    """Compute the semantic gain of HR over a reference (s_gain, Eq. 5).
 
         gain_k = max(0, s(hr)_k - lam * s(reference)_k)
 
     Args:
         hr: (n, K) scores of HR: probabilities for "lift", cosines for "cosine", logits for "logit",
             any of them for "z".
-        reference: (n, K) scores of what is known without HR: of each tile's own LR, of the filled
-            features, or of the whole overview (the same row for all tiles of a scene).
+        reference: (n, K) scores known without HR: of the LR of each tile, of the LR fill, or of the
+            whole overview (the same row for all tiles of a scene).
         weights: (K,) weight of each concept, >= 0.
-        lam: How much of the reference is taken off, >= 0.
-        similarity: Which s; see `Similarity`.
-        over: "sum" of the weighted gains, or their "max".
-        fitted: The statistics of the training tiles. None: those of these very tiles.
+        lam: Weight of the reference, >= 0.
+        similarity: Kind of s; see `Similarity`.
+        over: Aggregation over concepts: "sum" or "max" of the weighted gains.
+        fitted: Similarity fitted on the training tiles. None: fitted on the given tiles.
 
     Returns:
         (n,) >= 0.
 
     Raises:
-        ParameterError: No such option, or `fitted` is of another similarity.
-        DataError: Shapes do not match, numbers are not finite, or not of this kind.
+        ParameterError: An option is unknown, or `fitted` has another kind.
+        DataError: Shapes do not match, scores are not finite, or out of range for the kind.
     """
     choose(similarity, _KINDS, "similarity")
     choose(over, ("sum", "max"), "over")
     if not (np.isfinite(lam) and lam >= 0):
-        raise ParameterError(f"lam={lam}", "The weight of the reference is at least 0.", "lam=1")
+        raise ParameterError(
+            f"lam={lam}", "The weight of the reference must be >= 0.", "For example lam=1."
+        )
     if fitted is not None and fitted.kind != similarity:
         raise ParameterError(
             f"similarity={similarity!r} with statistics of {fitted.kind!r}",
-            "They belong together.",
-            f"similarity={fitted.kind!r}",
+            "The two must be the same.",
+            f"Use similarity={fitted.kind!r}.",
         )
     s = (fitted or Similarity.fit(hr, reference, similarity))(hr, reference)
     w = finite(weights, "weights", (s.shape[2],))
     if (w < 0).any():
-        raise DataError(f"a weight of {w.min():g}", "Weights of concepts are 0 or more.")
+        raise DataError(f"a weight of {w.min():g}", "Weights of concepts must be >= 0.")
     gain = np.maximum(0, s[0] - lam * s[1]) * w
     return gain.sum(axis=1) if over == "sum" else gain.max(axis=1, initial=0)
 
 
 def _scores(hr: ArrayLike, reference: ArrayLike, kind: str) -> NDArray[np.float64]:
-    """Return both as (2, n, K)."""
+    """Return the scores of HR and reference as (2, n, K)."""
     high = finite(hr, "scores of HR", (None, None))
     both = np.stack([high, finite(reference, "scores of the reference", high.shape)])
     if kind in _RANGES and both.size:
@@ -276,26 +279,26 @@ __all__ = [
     "task_delta",
 ]
 
-_BLOCK = 256  # tiles at a time, so that float64 copies of tokens stay small
+_BLOCK = 256  # tiles per block, limits the memory of float64 copies
 
 
 def surprise(hr: NDArray[np.floating], fill: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Mean squared error of what LR makes of a tile: what HR would change.
+    """Compute the mean squared error of the LR fill of each tile.
 
     Args:
         hr: (n, t, D) float HR tokens.
-        fill: (n, t, D) float, the same tokens as the LR fill guesses them.
+        fill: (n, t, D) float LR fill of the same tokens.
 
     Returns:
         (n,) >= 0.
 
     Raises:
-        DataError: Shapes do not match, or numbers are not finite.
+        DataError: Shapes do not match, or values are not finite.
     """
     if hr.ndim != 3 or hr.shape != fill.shape or 0 in hr.shape[1:]:
         raise DataError(
-            f"HR tokens of shape {hr.shape}, filled ones of shape {fill.shape}",
-            "Expected (tiles, tokens, D) of both.",
+            f"HR tokens of shape {hr.shape}, filled tokens of shape {fill.shape}",
+            "Both must have the shape (tiles, tokens, D).",
         )
     result = np.zeros(len(hr))
     for start in range(0, len(hr), _BLOCK):
@@ -306,19 +309,20 @@ def surprise(hr: NDArray[np.floating], fill: NDArray[np.floating]) -> NDArray[np
 
 
 def task_delta(loss_lr: ArrayLike, loss_hr: ArrayLike) -> NDArray[np.float64]:
-    """How much a task of the user's gains by HR: its loss with LR less its loss with HR.
+    """Compute the task gain of HR: the loss with LR minus the loss with HR.
 
-    The advantage of EfficientObjectDetection (Uzkent et al. 2020), with a loss for its precision.
+    The advantage of EfficientObjectDetection (Uzkent et al. 2020), with a loss instead of its
+    precision.
 
     Args:
         loss_lr: (n,) loss with LR.
         loss_hr: (n,) loss with HR.
 
     Returns:
-        (n,), below 0 where HR does harm.
+        (n,), negative if HR increases the loss.
 
     Raises:
-        DataError: Shapes do not match, or numbers are not finite.
+        DataError: Shapes do not match, or values are not finite.
     """
     low = finite(loss_lr, "losses", (None,))
     return low - finite(loss_hr, "losses", low.shape)
@@ -331,16 +335,15 @@ def _only(**columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Target:
-    """A form of the supervision target.
+    """Definition of a supervision target.
 
     Attributes:
-        title: For reports.
-        source: Where it is from.
-        needs: The columns that it is made of.
-        function: From the columns, (n,) each and on one scale, to (n,); the column itself of one.
-        scale: What brings the columns to one scale: "quantile" (0 to 1, see
-            `foveate.observe.targets`), or "mean" (1 on average, so that of columns that are summed
-            each has as much to give, however long its tail).
+        title: Title in reports.
+        source: Source of the definition.
+        needs: Names of the columns that it is computed from.
+        function: Function of the scaled columns, (n,) each, to (n,); the identity for one column.
+        scale: Scaling of the columns: "quantile" (0 to 1, see `foveate.observe.targets`), or "mean"
+            (mean 1, so that the terms of a sum have equal weight for any distribution).
     """
 
     title: str
@@ -358,19 +361,19 @@ TARGETS: Mapping[str, Target] = {
         "Semantic gain", "cross-scale paper, Eq. 5, ablated in Table 6", ("semantic",)
     ),
     "additive": Target(
-        "Structure plus meaning", "cross-scale paper, ablated in Table 6",
+        "Saliency plus semantic gain", "cross-scale paper, ablated in Table 6",
         ("structural", "semantic"), lambda structural, semantic: (structural + semantic) / 2,
     ),
     "product": Target(
-        "Structure times meaning", "cross-scale paper, Eq. 6",
+        "Saliency times semantic gain", "cross-scale paper, Eq. 6",
         ("structural", "semantic"), lambda structural, semantic: structural * semantic,
     ),
     "task-delta": Target(
-        "Gain of the task", "not in the paper; the reward of Uzkent et al. 2020", ("task_delta",)
+        "Task gain", "not in the paper; the reward of Uzkent et al. 2020", ("task_delta",)
     ),
     "surprise": Target("Error of the LR fill", "not in the paper", ("surprise",)),
     "blend": Target(
-        "Meaning plus error of the fill", "not in the paper",
+        "Semantic gain plus error of the LR fill", "not in the paper",
         ("semantic", "surprise"), lambda semantic, surprise: (semantic + surprise) / 2, "mean",
     ),
 }  # fmt: skip
@@ -384,21 +387,21 @@ def combine(
     task_delta: ArrayLike | None = None,
     surprise: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Make a supervision target of its columns; see `TARGETS`.
+    """Compute a supervision target from its columns; see `TARGETS`.
 
     Args:
         form: Name in `TARGETS`.
         structural: (n,) structural saliency, scaled.
         semantic: (n,) semantic gain, scaled.
-        task_delta: (n,) gain of the task, scaled.
+        task_delta: (n,) task gain, scaled.
         surprise: (n,) error of the LR fill, scaled.
 
     Returns:
         (n,).
 
     Raises:
-        ParameterError: No such form, or it needs a column that was not given.
-        DataError: Lengths disagree, or numbers are not finite.
+        ParameterError: The target is unknown, or a required column is missing.
+        DataError: Lengths disagree, or values are not finite.
 
     >>> combine("product", [0.5, 1.0], [0.5, 0.0]).tolist()
     [0.25, 0.0]
@@ -414,7 +417,7 @@ def combine(
         column = given[name]
         if column is None:
             raise ParameterError(
-                f"the form {form!r} without {name}",
+                f"the target {form!r} without {name}",
                 f"It needs {' and '.join(TARGETS[form].needs)}.",
             )
         columns[name] = finite(column, f"values of {name}", (length,))
@@ -423,14 +426,14 @@ def combine(
 
 
 def captured(value: ArrayLike, chosen: ArrayLike) -> float:
-    """Return the share of all value that a choice captures.
+    """Return the share of the total value that a selection captures.
 
     Args:
         value: (n,) value of each tile, >= 0.
-        chosen: (n,) bool.
+        chosen: (n,) bool mask of selected tiles.
 
     Returns:
-        0 to 1; NaN where there is no value to capture.
+        0 to 1; NaN if the total value is 0.
 
     Raises:
         DataError: Shapes do not match, or values are negative or not finite.
@@ -438,10 +441,10 @@ def captured(value: ArrayLike, chosen: ArrayLike) -> float:
     v, mask = finite(value, "values", (None,)), np.asarray(chosen)
     if mask.shape != v.shape or mask.dtype != bool:
         raise DataError(
-            f"a choice of shape {mask.shape} and dtype {mask.dtype} for {v.size} tiles",
-            "Expected True or False for each.",
+            f"a selection of shape {mask.shape} and dtype {mask.dtype} for {v.size} tiles",
+            "Expected one bool per tile.",
         )
     if (v < 0).any():
-        raise DataError(f"a value of {v.min():g}", "A share needs values of 0 or more.")
-    whole = v.sum()
-    return float(v[mask].sum() / whole) if whole > 0 else float("nan")
+        raise DataError(f"a value of {v.min():g}", "Values must be >= 0.")
+    total = v.sum()
+    return float(v[mask].sum() / total) if total > 0 else float("nan")

@@ -1,18 +1,18 @@
-"""Totals of a concept in all tiles, from a few that were drawn with known probabilities.
+"""Totals of a concept over all tiles, estimated from a sample with known inclusion probabilities.
 
-Tiles are drawn by the probabilities of an observer on overviews, by a covariate, or evenly. Then
-either the labels of the pairs say what the drawn tiles hold, or a plan of them is written for a
-person who finds out, and whose answers give the estimate.
+Tiles are drawn by the probabilities of an observer on overviews, by a covariate, or with equal
+probabilities. The values of the drawn tiles are the labels of the pairs, or the answers to a plan
+of the drawn tiles that is written for annotation.
 
-Tiles are drawn in proportion to a size, which is best the root of what the square of a tile's value
-is expected to be (Sarndal, Swensson and Wretman 1992, section 12.2; IS-Count, Meng et al. 2022,
-draws in proportion to a covariate; DISCount, Perez et al. 2024, to what a detector counts). A floor
-lets every tile be drawn: none is scaled by more than 1 / floor of what an even draw would do.
+Tiles are drawn in proportion to a size, ideally the root of the expected squared value of the tile
+(Sarndal, Swensson and Wretman 1992, section 12.2; IS-Count, Meng et al. 2022, draws in proportion
+to a covariate; DISCount, Perez et al. 2024, to the counts of a detector). Because of a floor, every
+tile can be drawn, and its weight is at most 1 / floor times the weight of a uniform draw.
 
-Where a value is expected of every tile, the total is the sum of what is expected, brought to scale
-by the draw, plus the scaled errors of the tiles that were drawn: the ratio form of the regression
-estimator (Sarndal et al. 1992, section 7.3). Wrong expectations make the interval long, not wrong;
-the bias of the scale is small beside the error, and falls with the number of tiles.
+If there is an expected value for every tile, the total is the sum of the expected values, scaled by
+the sample, plus the weighted errors of the drawn tiles: the ratio form of the regression estimator
+(Sarndal et al. 1992, section 7.3). Wrong expectations widen the interval but do not invalidate it;
+the bias of the scale is small relative to the error, and decreases with the number of tiles.
 """
 
 from __future__ import annotations
@@ -53,29 +53,29 @@ if TYPE_CHECKING:
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
 
-_LEAST = 2  # tiles that tell a variance
+_MIN_TILES = 2  # to estimate a variance
 
 
 class EstimateJob(Job):
-    """What is to be estimated, and how tiles are drawn for it."""
+    """Options of `observe estimate`."""
 
     renamed = {"what": "concept", "of": "quantity", "model": "observer"}  # noqa: RUF012
     pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
     """Folder of pairs."""
     concept: Annotated[str, Option("Input")] = Field(min_length=1)
-    """Name of a concept."""
+    """Name of a concept of the pairs."""
     quantity: Annotated[Quantity, Option("Method")] = "area"
-    """What is estimated: area (by masks), tiles that show it, or count (of objects)."""
+    """Quantity to estimate: area (from masks), tiles (with the concept), or count (of objects)."""
     budget: Annotated[str, Option("Method")] = "5%"
-    """Tiles to draw: 5%, 200."""
+    """Number of tiles to draw: 5%, 200."""
     confidence: Annotated[Share, Option("Method", default="95%")] = Field(0.95, gt=0, lt=1)
     """Confidence of the interval: 95% or 0.95."""
     observer: Annotated[ObserverFolder | None, Option("Model")] = None
-    """Trained observer whose probabilities the draw is proportional to."""
+    """Trained observer; tiles are drawn in proportion to its probabilities."""
     covariate: Annotated[AbsolutePath | None, Option("Method")] = None
-    """Georeferenced raster that the draw is proportional to: night lights."""
+    """Georeferenced raster, such as night lights; tiles are drawn in proportion to it."""
     floor: Annotated[float, Option("Method")] = Field(FLOOR, gt=0, le=1)
-    """Smallest inclusion probability, as a share of that of a uniform draw."""
+    """Smallest inclusion probability, as a share of the probability of a uniform draw."""
     seed: int = Field(0, ge=0)
     """Seed of the draw."""
     device: str = "auto"
@@ -84,11 +84,11 @@ class EstimateJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Which tile is drawn with which probability, and what is expected of it.
+    """A sampling design: inclusion probabilities and expected values.
 
     Attributes:
-        probabilities: (N,) above 0, to 1; their sum is the number of tiles to draw.
-        expected: (N,) >= 0, in proportion to what each tile is thought to hold; None for no idea.
+        probabilities: (N,) in (0, 1]; their sum is the number of tiles to draw.
+        expected: (N,) >= 0, proportional to the expected value of each tile; None if unknown.
     """
 
     probabilities: NDArray[np.float64]
@@ -100,61 +100,64 @@ class Design:
         return round(float(self.probabilities.sum()))
 
     def draw(self, seed: int, number: int = 0) -> NDArray[np.int64]:
-        """Return (n,) rows, rising; another number is another draw under the same seed."""
+        """Return (n,) sorted rows; each `number` is an independent draw with the same seed."""
         return draw(self.probabilities, rng(seed, f"observe/estimate/{number}"))
 
     def total(
         self, rows: NDArray[np.integer], values: ArrayLike, confidence: float = 0.95
     ) -> Estimate:
-        """Estimate the total from the tiles that were drawn.
+        """Estimate the total from the drawn tiles.
 
         Args:
-            rows: (n,) which tiles.
-            values: (n,) what they hold.
-            confidence: Of the interval, 0 to 1.
+            rows: (n,) rows of the drawn tiles.
+            values: (n,) their values.
+            confidence: Confidence level of the interval, 0 to 1.
 
         Raises:
-            DataError: Values that are not finite, or not one a row.
-            ParameterError: The confidence is impossible.
+            DataError: Values are not finite, or not one per row.
+            ParameterError: The confidence level is out of range.
         """
         pi, y = self.probabilities[rows], finite(values, "values", (len(rows),))
-        guessed = 0.0 if self.expected is None else float((self.expected[rows] / pi).sum())
-        if self.expected is None or not guessed > 0:
+        predicted = 0.0 if self.expected is None else float((self.expected[rows] / pi).sum())
+        if self.expected is None or not predicted > 0:
             return total(y, pi, confidence=confidence)
-        scale = float((y / pi).sum()) / guessed
+        scale = float((y / pi).sum()) / predicted
         return total_difference(y, pi, rows, scale * self.expected, confidence=confidence)
 
 
 def design(
     size: ArrayLike, n: int, *, expected: ArrayLike | None = None, floor: float = FLOOR
 ) -> Design:
-    """Set the probabilities of a draw.
+    """Compute the inclusion probabilities of a sampling design.
 
     Args:
-        size: (N,) >= 0, to which probabilities are in proportion.
-        n: Tiles to draw, 2 to N.
-        expected: (N,) >= 0, in proportion to what each tile is thought to hold, or None.
-        floor: Smallest probability as a share of n / N, above 0 up to 1 (an even draw).
+        size: (N,) >= 0, the probabilities are proportional to it.
+        n: Number of tiles to draw, 2 to N.
+        expected: (N,) >= 0, proportional to the expected value of each tile, or None.
+        floor: Smallest probability as a share of n / N, in (0, 1]; 1 is a uniform draw.
 
     Raises:
-        ParameterError: Too few or too many tiles, or an impossible floor.
-        DataError: Sizes or expectations are negative or not finite.
+        ParameterError: The number of tiles or the floor is out of range.
+        DataError: Sizes or expected values are negative or not finite.
     """
     s = finite(size, "sizes", (None,))
-    if not _LEAST <= n <= s.size:
+    if not _MIN_TILES <= n <= s.size:
         raise ParameterError(
             f"{n} of {s.size} tiles to draw",
-            f"An interval takes {_LEAST} or more, and there are no more than {s.size}.",
+            f"The number of tiles must be at least {_MIN_TILES} (for an interval) and at most "
+            f"{s.size}.",
             "Use another --budget.",
         )
     if not 0 < floor <= 1:
         raise ParameterError(
-            f"a floor of {floor}", "It is a share of an even draw, above 0 up to 1.", "--floor 0.3"
+            f"a floor of {floor}",
+            "The floor, a share of a uniform draw, must be > 0 and <= 1.",
+            "For example --floor 0.3.",
         )
-    guess = None if expected is None else finite(expected, "expected values", s.shape)
-    if guess is not None and (guess < 0).any():
-        raise DataError(f"an expected value of {guess.min():g}", "There cannot be less than 0.")
-    return Design(inclusion_probabilities(s, n, floor=floor * n / s.size), guess)
+    checked = None if expected is None else finite(expected, "expected values", s.shape)
+    if checked is not None and (checked < 0).any():
+        raise DataError(f"an expected value of {checked.min():g}", "Expected values must be >= 0.")
+    return Design(inclusion_probabilities(s, n, floor=floor * n / s.size), checked)
 
 
 def estimate(
@@ -167,23 +170,23 @@ def estimate(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Draw tiles, look at them, and estimate the total of all.
+    """Draw tiles, look up their values, and estimate the total over all tiles.
 
     Args:
-        size: (N,) >= 0, to which probabilities are in proportion.
-        n: Tiles to draw.
-        look: From (n,) rows to (n,) values; it is asked once, for the tiles that are drawn.
-        expected: (N,) >= 0, in proportion to what each tile is thought to hold, or None.
+        size: (N,) >= 0, the inclusion probabilities are proportional to it.
+        n: Number of tiles to draw.
+        look: Function from (n,) rows to (n,) values; called once, with the drawn tiles.
+        expected: (N,) >= 0, proportional to the expected value of each tile, or None.
         floor: See `design`.
-        confidence: Of the interval, 0 to 1.
-        seed: Of the draw.
+        confidence: Confidence level of the interval, 0 to 1.
+        seed: Seed of the draw.
 
     Raises:
         ParameterError: See `design`.
-        DataError: Numbers that are not.
+        DataError: Values are not finite.
 
-    >>> held = np.array([0.0, 3.0, 4.0, 5.0])
-    >>> estimate([1, 3, 4, 5], 4, lambda rows: held[rows]).total
+    >>> values = np.array([0.0, 3.0, 4.0, 5.0])
+    >>> estimate([1, 3, 4, 5], 4, lambda rows: values[rows]).total
     12.0
     """
     plan = design(size, n, expected=expected, floor=floor)
@@ -193,15 +196,16 @@ def estimate(
 
 @dataclass(frozen=True)
 class Judged:
-    """How estimates of many draws compare with the truth.
+    """Comparison of repeated estimates with the true total.
 
     Attributes:
         repeats: Number of draws.
-        coverage: Share of the intervals that hold the truth.
-        relative_error: Root mean square error over the truth; None where that is 0.
-        bias: Mean error over the truth; None where that is 0.
-        relative_width: Mean half width of the intervals over the truth; None where that is 0.
-        mean_square_error: In the square of the unit.
+        coverage: Share of the intervals that contain the true total.
+        relative_error: Root mean square error divided by the true total; None if that is 0.
+        bias: Mean error divided by the true total; None if that is 0.
+        relative_width: Mean half width of the intervals divided by the true total; None if that
+            is 0.
+        mean_square_error: Mean square error, in the square of the unit.
     """
 
     repeats: int
@@ -215,54 +219,57 @@ class Judged:
 def judge(
     plan: Design, truth: ArrayLike, repeats: int, *, confidence: float = 0.95, seed: int = 0
 ) -> Judged:
-    """Draw again and again where the truth is known.
+    """Evaluate a design by repeated draws with known true values.
 
     Args:
         plan: The design.
-        truth: (N,) what each tile holds.
-        repeats: Number of draws, from 1; the first is that of `estimate`.
-        confidence: Of the intervals, 0 to 1.
-        seed: Of the draws.
+        truth: (N,) true value of each tile.
+        repeats: Number of draws, at least 1; the first is the draw of `estimate`.
+        confidence: Confidence level of the intervals, 0 to 1.
+        seed: Seed of the draws.
 
     Raises:
-        ParameterError: No draws.
-        DataError: The truth is not one finite number a tile.
+        ParameterError: The number of draws is less than 1.
+        DataError: True values are not finite, or not one per tile.
     """
     if repeats < 1:
-        raise ParameterError(f"{repeats} repeats", "There is one at least.", "--repeats 200")
+        raise ParameterError(
+            f"{repeats} repeats", "At least one draw is required.", "For example --repeats 200."
+        )
     y = finite(truth, "true values", plan.probabilities.shape)
-    whole, found = float(y.sum()), []
+    true_total, estimates = float(y.sum()), []
     for number in range(repeats):
         rows = plan.draw(seed, number)
-        found.append(plan.total(rows, y[rows], confidence))
-    error = np.array([e.total for e in found]) - whole
-    width = np.array([e.high - e.low for e in found]) / 2
-    # Summed in another order, a census is off by a rounding.
-    slack = 1e-9 * abs(whole)
-    held = [e.low - slack <= whole <= e.high + slack for e in found]
+        estimates.append(plan.total(rows, y[rows], confidence))
+    error = np.array([e.total for e in estimates]) - true_total
+    width = np.array([e.high - e.low for e in estimates]) / 2
+    # Allow for rounding: a census sums the values in another order.
+    slack = 1e-9 * abs(true_total)
+    covered = [e.low - slack <= true_total <= e.high + slack for e in estimates]
     square = float((error**2).mean())
     return Judged(
-        repeats, float(np.mean(held)),
-        *(v / whole if whole else None for v in (square**0.5, float(error.mean()))),
-        float(width.mean()) / whole if whole else None, square,
+        repeats, float(np.mean(covered)),
+        *(v / true_total if true_total else None for v in (square**0.5, float(error.mean()))),
+        float(width.mean()) / true_total if true_total else None, square,
     )  # fmt: skip
 
 
 def compare(
     plan: Design, truth: ArrayLike, repeats: int, *, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
-    """Judge a design beside an even draw of as many tiles.
+    """Compare a design with a uniform draw of the same number of tiles.
 
     Args:
         plan: The design.
-        truth: (N,) what each tile holds.
-        repeats: Number of draws of each.
-        confidence: Of the intervals, 0 to 1.
-        seed: Of the draws.
+        truth: (N,) true value of each tile.
+        repeats: Number of draws of each design.
+        confidence: Confidence level of the intervals, 0 to 1.
+        seed: Seed of the draws.
 
     Returns:
-        "design" and "even": what `judge` says of them; "variance_ratio": the mean square error of
-        the even draw over that of the design, more is better; None where the design has no error.
+        "design" and "even": results of `judge`; "variance_ratio": the mean square error of the
+        uniform draw divided by that of the design, higher is better; None if the error of the
+        design is 0.
     """
     even = Design(np.full(len(plan.probabilities), plan.n / len(plan.probabilities)))
     ours, others = (
@@ -274,16 +281,16 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A draw of tiles, before anything is known of them.
+    """A sample of tiles, before their values are known.
 
     Attributes:
-        job: What it was made for.
+        job: The job of the draw.
         pairs: All tiles.
-        frame: (N,) rows of the tiles that could be drawn.
-        design: Over the frame.
+        frame: (N,) rows of the tiles in the sampling frame.
+        design: Sampling design over the frame.
         rows: (n,) rows of the drawn tiles, in the frame.
-        by: What said where to look: "model", "covariate" or "nothing".
-        uncovered: Tiles that the covariate does not reach.
+        by: Source of the inclusion probabilities: "model", "covariate" or "nothing" (uniform).
+        uncovered: Number of tiles that the covariate does not cover.
     """
 
     job: EstimateJob
@@ -301,7 +308,7 @@ class Drawn:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """(n,) with which each of them was drawn."""
+        """(n,) inclusion probabilities of the drawn tiles."""
         return self.design.probabilities[self.rows]
 
 
@@ -311,18 +318,20 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
     The same job on the same pairs draws the same tiles.
 
     Args:
-        job: How.
-        labelled: Whether none but tiles with labels can be drawn, whatever these say.
-        progress: Called with ticks.
+        job: Options of the draw.
+        labelled: Whether the frame is restricted to tiles with labels.
+        progress: Progress callback.
 
     Raises:
-        ParameterError: A model and a covariate at once; a concept that is not known.
-        BudgetError: The budget is none of tiles.
-        DataError: No tile has labels, or the input does not fit.
+        ParameterError: An observer and a covariate are both given, or the concept is unknown.
+        BudgetError: The budget has no limit of tiles.
+        DataError: No tile has labels, or the input is invalid.
     """
     if job.observer is not None and job.covariate is not None:
         raise ParameterError(
-            "an observer and a covariate", "One of them says where to look.", "Leave one out."
+            "--observer with --covariate",
+            "The two options exclude each other.",
+            "Omit one of them.",
         )
     pairs = open_pairs(job.pairs)
     frame = np.arange(len(pairs))
@@ -330,9 +339,9 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
         frame = np.flatnonzero(known(pairs, job.concept, job.quantity))
         if not frame.size:
             raise DataError(
-                f"no tile has labels that tell {job.concept!r}",
-                "The estimate takes what drawn tiles hold from the labels of the pairs.",
-                "Write a plan for somebody who finds out: --plan FILE, then --answers CSV.",
+                f"no tile has labels of {job.concept!r}",
+                "The values of drawn tiles come from the labels of the pairs.",
+                "Write a plan for annotation, --plan FILE, then use --answers CSV.",
             )
     count = int(Budget.parse(job.budget).resolve({"tiles": np.ones(frame.size)})["tiles"])
     size, expected, uncovered = _sizes(job, pairs, progress)
@@ -345,52 +354,55 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
 
 
 def from_labels(drawn: Drawn, *, repeats: int = 0) -> dict[str, Any]:
-    """Estimate by the labels of the pairs.
+    """Estimate the total from the labels of the pairs.
 
     Args:
-        drawn: The draw; the estimate looks at the labels of its tiles alone.
-        repeats: Draws to compare with the truth, and with even draws; 0 for none.
+        drawn: The drawn tiles; the estimate uses the labels of these tiles only.
+        repeats: Number of repeated draws to compare with the true total and with uniform draws.
 
     Returns:
         See `summary`; with "truth", the total of all labels, and "repeats", see `compare`.
 
     Raises:
-        DataError: Nothing tells these amounts of this concept.
-        ParameterError: A negative number of repeats.
+        DataError: There are no labels for this quantity of the concept.
+        ParameterError: The number of repeats is negative.
     """
     if repeats < 0:
-        raise ParameterError(f"{repeats} repeats", "0 or more.", "--repeats 200")
+        raise ParameterError(
+            f"{repeats} repeats", "`repeats` must be >= 0.", "For example --repeats 200."
+        )
     job, pairs = drawn.job, drawn.pairs
     objects = objects_of(job.pairs) if job.quantity == "count" else None
-    look = amounts(pairs, job.concept, job.quantity, objects=objects)
-    found = summary(drawn, look(drawn.tiles))
-    truth = look(drawn.frame)
-    found["truth"] = float(truth.sum())
+    look_up = amounts(pairs, job.concept, job.quantity, objects=objects)
+    result = summary(drawn, look_up(drawn.tiles))
+    truth = look_up(drawn.frame)
+    result["truth"] = float(truth.sum())
     if repeats:
-        found["repeats"] = compare(
+        result["repeats"] = compare(
             drawn.design, truth, repeats, confidence=job.confidence, seed=job.seed
         )
-    return found
+    return result
 
 
 def summary(drawn: Drawn, values: NDArray[np.float64]) -> dict[str, Any]:
     """Return the estimate, JSON-ready.
 
     Args:
-        drawn: The draw.
-        values: (n,) what the drawn tiles hold, in "unit".
+        drawn: The drawn tiles.
+        values: (n,) values of the drawn tiles, in "unit".
 
     Returns:
-        "estimate": total, low, high and standard_error; "found": drawn tiles that hold something.
+        "estimate": total, low, high and standard_error; "found": number of drawn tiles with a value
+        above 0.
     """
-    job, found = drawn.job, drawn.design.total(drawn.rows, values, drawn.job.confidence)
+    job, result = drawn.job, drawn.design.total(drawn.rows, values, drawn.job.confidence)
     pool = drawn.pairs.pool
-    # There cannot be less than nothing, whatever the interval of a symmetric law says.
+    # The symmetric interval is clipped at 0, since amounts are not negative.
     return {
         "what": job.concept,
         "of": job.quantity,
         "unit": unit_of(pool, job.quantity),
-        "estimate": {**asdict(found), "low": max(0.0, found.low)},
+        "estimate": {**asdict(result), "low": max(0.0, result.low)},
         "confidence": job.confidence,
         "drawn": int(drawn.rows.size),
         "found": int((values > 0).sum()),
@@ -409,9 +421,9 @@ def summary(drawn: Drawn, values: NDArray[np.float64]) -> dict[str, Any]:
 def _sizes(
     job: EstimateJob, pairs: Pairs, progress: ProgressFn | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.bool_]]:
-    """Return sizes, what is expected, and which tiles the covariate does not reach, (n,) each."""
-    here = ground(pairs.pool) if job.quantity == "area" else np.ones(len(pairs))
-    reached = np.zeros(len(pairs), bool)
+    """Return sizes, expected values or None, and the mask of uncovered tiles, (n,) each."""
+    units = ground(pairs.pool) if job.quantity == "area" else np.ones(len(pairs))
+    uncovered = np.zeros(len(pairs), bool)
     if job.observer is not None:
         from foveate.observe.heads import lr_probabilities
         from foveate.observe.observer import Observer
@@ -421,53 +433,53 @@ def _sizes(
             p = lr_probabilities(
                 observer, pairs, job.concept, run=store, device=job.device, progress=progress
             )
-        # A tile holds something with probability p: the mean of the square is in proportion to p.
-        return np.sqrt(p) * here, p * here, reached
+        # The concept is present with probability p, so the mean square value is proportional to p.
+        return np.sqrt(p) * units, p * units, uncovered
     if job.covariate is not None:
         amount = tile_means(pairs.pool, job.covariate)
         missing = np.isnan(amount)
         if np.nanmin(amount) < 0:
             raise DataError(
                 f"the covariate {job.covariate!r} is {np.nanmin(amount):g} over a tile",
-                "It is in proportion to what there is: 0 or more.",
-                "Shift or mask it; declare what is missing: gdal_edit.py -a_nodata VALUE FILE.",
+                "A covariate must be >= 0, proportional to the expected amount.",
+                "Shift or mask it, or declare missing values: gdal_edit.py -a_nodata VALUE FILE.",
             )
-        # Where nothing is known a tile is like the others, on average; not empty.
-        amount = np.where(missing, np.nanmean(amount), amount) * here
+        # Uncovered tiles are assumed to be average, not empty.
+        amount = np.where(missing, np.nanmean(amount), amount) * units
         return amount, amount, missing
-    return here, here, reached
+    return units, units, uncovered
 
 
 def estimate_totals(
     job: EstimateJob, *, repeats: int = 0, plan: str | Path | None = None,
     answers: str | Path | None = None, progress: ProgressFn | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Draw tiles, then write a plan of them, or estimate from answers or from labels.
+    """Draw tiles, then write a plan of them, or estimate from answers or labels.
 
     Args:
-        job: What to estimate, and how to draw.
-        repeats: Draws to compare with the truth, and with even draws; 0 for none.
-        plan: File for the drawn tiles, .csv or .geojson, for a person who finds out; or None.
-        answers: CSV of what was found on them: tile_id, value; or None for the labels.
-        progress: Called with ticks.
+        job: Options of estimate and draw.
+        repeats: Number of repeated draws to compare with the true total and with uniform draws.
+        plan: Output file of the drawn tiles for annotation, .csv or .geojson; or None.
+        answers: CSV with the annotations, tile_id and value; or None to use labels.
+        progress: Progress callback.
 
     Returns:
-        See `summary`; of a plan "plan", "drawn", "tiles", "by", "uncovered" and "job".
+        See `summary`; for a plan "plan", "drawn", "tiles", "by", "uncovered" and "job".
 
     Raises:
-        FoveateError: Options that exclude each other, or anything that is wrong with the input.
+        FoveateError: Options exclude each other, or the input is invalid.
     """
     if plan is not None and answers is not None:
         raise ParameterError(
-            "a plan and answers to it",
-            "The plan is written first, and answered later.",
-            "Leave out --plan; the other options and the seed stay as they were.",
+            "--plan with --answers",
+            "A plan is written first, and its answers are read in a second call.",
+            "Omit --plan, and keep the other options and the seed.",
         )
     if repeats and (plan or answers):
         raise ParameterError(
             f"--repeats {repeats} with {'a plan' if plan else 'answers'}",
-            "Draws are repeated where labels tell what all tiles hold.",
-            "Leave out --repeats.",
+            "Repeated draws need labels of all tiles.",
+            "Omit --repeats.",
         )
     drawn = draw_tiles(job, labelled=not (plan or answers), progress=progress)
     if plan is not None:

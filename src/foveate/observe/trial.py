@@ -1,8 +1,8 @@
-"""A trial: an observer on scenes whose high resolution is known, and what its choices are worth.
+"""Evaluation of an observer on scenes with high resolution.
 
-Tiles lead: how well the completed token of each tile tells its concepts (mean average precision
-over concepts), then regions of a few tiles, then scenes. A scene's pooled vector hides bad tiles:
-it ranks bad predictors first.
+The main measure is the mean average precision of concepts over completed tiles, then over regions
+of a few tiles, then over scenes. Pooled scene vectors hide bad tiles and can rank bad predictors
+first.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ REGION = 2  # tiles along the side of a region
 
 @dataclass(frozen=True)
 class Measures:
-    """How good completed scenes are.
+    """Quality measures of completed scenes.
 
     Attributes:
-        tiles: (K,) average precision of each concept over all tiles; NaN where no tile shows it.
-        unseen: (K,) the same over the tiles that were not observed; NaN where all were.
-        regions: (K,) over regions of 2 x 2 tiles, by their best tile.
-        scenes_max: (K,) AP@20 of scenes, by their best tile.
-        scenes_mean: (K,) AP@20 of scenes, by their mean.
-        cosine: Mean centred cosine of completed and true tokens of unobserved tiles; NaN if none.
-        norm: Mean ratio of their lengths.
+        tiles: (K,) average precision of each concept over all tiles; NaN if no tile has it.
+        unseen: (K,) average precision over unobserved tiles; NaN if all tiles are observed.
+        regions: (K,) average precision over regions of 2 x 2 tiles, scored by their best tile.
+        scenes_max: (K,) AP@20 of scenes, scored by their best tile.
+        scenes_mean: (K,) AP@20 of scenes, scored by the mean of their tiles.
+        cosine: Mean centred cosine of completed and true tokens of unobserved tiles; NaN if all
+            tiles are observed.
+        norm: Mean ratio of the norms of these tokens.
     """
 
     tiles: NDArray[np.float64]
@@ -58,25 +59,25 @@ class Measures:
     norm: float
 
     def means(self) -> dict[str, float | None]:
-        """Return the means over the concepts that there are, JSON-ready."""
-        found: dict[str, float | None] = {}
+        """Return the means over concepts, without NaN, JSON-ready."""
+        means: dict[str, float | None] = {}
         for name, value in vars(self).items():
-            known = np.atleast_1d(np.asarray(value, float))
-            known = known[np.isfinite(known)]
-            found[name] = float(known.mean()) if known.size else None
-        return found
+            values = np.atleast_1d(np.asarray(value, float))
+            values = values[np.isfinite(values)]
+            means[name] = float(values.mean()) if values.size else None
+        return means
 
 
 class Trial:
-    """See the head of this file.
+    """An observer and the scenes that it is evaluated on; see the module docstring.
 
     Args:
         material: The pairs with their features.
-        observer: What is tried.
-        scenes: (m,) numbers of its scenes.
-        targets: Makes the supervision, for the oracle; None without.
-        reference: Beyond what gains are: "tile", "scene" or "overview".
-        seed: Of ties and random draws.
+        observer: The observer to evaluate.
+        scenes: (m,) numbers of the scenes.
+        targets: Supervision targets, for the oracle; None: no oracle.
+        reference: Reference of the gain: "tile", "scene" or "overview".
+        seed: Seed of ties and random draws.
     """
 
     def __init__(
@@ -97,56 +98,56 @@ class Trial:
 
     @cached_property
     def fill(self) -> NDArray[np.float32]:
-        """(m, R * k, C * k, d) what the overviews alone tell."""
+        """(m, R * k, C * k, d) LR fill."""
         return self.observer.filled(self.lr)
 
     @cached_property
     def judged(self) -> Evidence:
-        """What the true supervision of these scenes is made of."""
+        """Inputs of the true supervision targets of these scenes."""
         filled = torch.from_numpy(self.fill)
         return self.material.evidence(self.scenes, filled, reference=self._reference)
 
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float64]]:
-        """Target -> (n,) true supervision; "gain" is what HR adds, not scaled."""
+        """Target -> (n,) true values; "gain" is the unscaled gain of HR."""
         if self._targets is None:
             return {}
         return {**self._targets(self.judged), "gain": self._targets.gain(self.judged)}
 
     def observed(self, share: float) -> NDArray[np.bool_]:
-        """Return (m, R, C) bool: the best tiles by the sampler, up to a share of all."""
+        """Return an (m, R, C) bool mask of the best share of tiles by the sampler."""
         raw = self.observer.scores(self.lr).raw
         evidence = {"learned": dense.from_grids(raw, self.place)}
         return self.first(self.rank("learned", evidence), share)
 
     def evidence(self) -> dict[str, Any]:
-        """Return what policies choose by: from LR, but for the oracle's gain."""
+        """Return the evidence of policies: computed from LR, except for the gain of the oracle."""
         raw = self.observer.scores(self.lr).raw
-        found: dict[str, Any] = {"place": self.place, "learned": dense.from_grids(raw, self.place)}
+        arrays: dict[str, Any] = {"place": self.place, "learned": dense.from_grids(raw, self.place)}
         if self.observer.predictor.kriging is not None:
-            found["design"] = self._design(np.where(self.here, raw, 0))
+            arrays["design"] = self._design(np.where(self.here, raw, 0))
         head = self.material.head
         if head is not None:
-            found["probabilities"] = head.probabilities(self.tile_means(self.fill))
+            arrays["probabilities"] = head.probabilities(self.tile_means(self.fill))
         if self.truth:
-            found["gain"] = gain = self.truth["gain"]
+            arrays["gain"] = gain = self.truth["gain"]
             if self.observer.predictor.kriging is not None:
-                found["greedy"] = self._design(dense.to_grids(gain, self.place, self.here.shape))
-        return found
+                arrays["greedy"] = self._design(dense.to_grids(gain, self.place, self.here.shape))
+        return arrays
 
-    def _design(self, worth: NDArray[np.floating]) -> NDArray[np.float64]:
-        return dense.from_grids(self.observer.design(self.lr, worth), self.place)
+    def _design(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        return dense.from_grids(self.observer.design(self.lr, values), self.place)
 
     def rank(
         self, policy: str | Policy, evidence: Mapping[str, Any] | None = None, *, seed: int = 0,
         **options: Any,
     ) -> Ranking:  # fmt: skip
-        """Rank the tiles of these scenes by a policy; `seed` is added to the trial's."""
-        given = self.evidence() if evidence is None else evidence
-        return apply_policy(self.pool, policy, given, seed=self.seed + seed, **options)
+        """Rank the tiles of these scenes by a policy; `seed` is added to the seed of the trial."""
+        evidence = self.evidence() if evidence is None else evidence
+        return apply_policy(self.pool, policy, evidence, seed=self.seed + seed, **options)
 
     def first(self, ranking: Ranking, share: float) -> NDArray[np.bool_]:
-        """Return (m, R, C) bool: the best share of the tiles, rounded down."""
+        """Return an (m, R, C) bool mask of the best share of the tiles, rounded down."""
         chosen = np.zeros(len(self.rows), bool)
         chosen[ranking.rows[: int(share * len(self.rows) + 1e-9)]] = True
         return dense.to_grids(chosen, self.place, self.here.shape)
@@ -155,9 +156,9 @@ class Trial:
         """Return completed tokens.
 
         Args:
-            seen: (m, R, C) bool.
+            seen: (m, R, C) bool mask of observed tiles.
             how: "none" (0, the mean of all tokens), "nearest" (the nearest observed tile of the
-                scene), "fill" (the LR fill), "ours", or "full" (all HR).
+                scene), "fill" (the LR fill), "ours" (the predictor), or "full" (all HR).
         """
         side = self.material.shape.hr_side
         if how == "full":
@@ -173,24 +174,24 @@ class Trial:
         return np.where(visible, self.hr, base)
 
     def measure(self, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> Measures:
-        """Measure completed scenes, (m, R * k, C * k, d)."""
+        """Measure the quality of completed scenes, (m, R * k, C * k, d)."""
         side = self.material.shape.hr_side
         unseen = dense.from_grids(~seen, self.place)
-        found = dense.from_grids(dense.to_tiles(tokens, side), self.place)[unseen]
+        completed = dense.from_grids(dense.to_tiles(tokens, side), self.place)[unseen]
         true = dense.from_grids(dense.to_tiles(self.hr, side), self.place)[unseen]
         cosine = norm = float("nan")
-        if len(found):
+        if len(completed):
             mu = self.observer.predictor.mu.cpu()
             cosine = float(
-                centred_cosine(torch.from_numpy(found), torch.from_numpy(true), mu).mean()
+                centred_cosine(torch.from_numpy(completed), torch.from_numpy(true), mu).mean()
             )
-            lengths = np.linalg.norm(true, axis=-1)
-            norm = float((np.linalg.norm(found, axis=-1) / np.maximum(lengths, 1e-6)).mean())
+            norms = np.maximum(np.linalg.norm(true, axis=-1), 1e-6)
+            norm = float((np.linalg.norm(completed, axis=-1) / norms).mean())
         k = len(self.material.concepts)
         labels = self.material.labels
         if labels is None or self.known is None:
-            nothing = np.full(k, np.nan)
-            return Measures(nothing, nothing, nothing, nothing, nothing, cosine, norm)
+            nan = np.full(k, np.nan)
+            return Measures(nan, nan, nan, nan, nan, cosine, norm)
         logits = labels.logits(self.tile_means(tokens))
         return Measures(
             self._precision(logits, self.known),
@@ -204,22 +205,22 @@ class Trial:
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
-        """(n,) the group of each tile, as it is resampled."""
+        """(n,) group of each tile, the unit of the bootstrap."""
         names = np.array(group_names(self.material.pairs.groups))
         return names[self.scenes][self.place[:, 0]]
 
     def quality(
         self, tokens: NDArray[np.floating], seen: NDArray[np.bool_], *, by_group: bool = False
     ) -> Measure:
-        """Return the one number that curves are made of.
+        """Return the measure of curves.
 
-        The mean average precision over all tiles, NaN where none shows a concept; where there are
-        no labels the mean centred cosine of completed and true tokens, 1 for observed tiles.
+        The mean average precision over all tiles, NaN without any positive label; without labels
+        the mean centred cosine of completed and true tokens, 1 for observed tiles.
 
         Args:
             tokens: (m, R * k, C * k, d) completed tokens.
-            seen: (m, R, C) bool: observed.
-            by_group: Whether to work out the share of each group of scenes in it.
+            seen: (m, R, C) bool mask of observed tiles.
+            by_group: Whether to compute the contribution of each group of scenes.
         """
         groups = self.groups if by_group else np.full(len(self.rows), "all")
         labels = self.material.labels
@@ -230,14 +231,14 @@ class Trial:
         return precision(logits, self.known, groups, seed=self.seed)
 
     def cosines(self, tokens: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (n,) the mean centred cosine of the completed and true tokens of each tile."""
+        """Return the (n,) mean centred cosine of the completed and true tokens of each tile."""
         side = self.material.shape.hr_side
-        made, true = (
+        completed, true = (
             torch.from_numpy(dense.from_grids(dense.to_tiles(x, side), self.place))
             for x in (tokens, self.hr)
         )
         mu = self.observer.predictor.mu.cpu()
-        return centred_cosine(made, true, mu).mean(dim=-1).double().numpy()
+        return centred_cosine(completed, true, mu).mean(dim=-1).double().numpy()
 
     def tile_means(self, tokens: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return (n, d) mean tokens of the tiles."""
@@ -254,16 +255,16 @@ class Trial:
     def _scenes(
         self, logits: NDArray[np.floating], pool: Any
     ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-        assert self.known is not None  # noqa: S101  (asked by the callers)
+        assert self.known is not None  # noqa: S101  (checked by the callers)
         scenes = [self.place[:, 0] == i for i in range(len(self.scenes))]
-        scenes = [own for own in scenes if own.any()]
-        scores = np.stack([pool(logits[own], axis=0) for own in scenes])
-        return scores, np.stack([self.known[own].any(axis=0) for own in scenes])
+        scenes = [rows for rows in scenes if rows.any()]
+        scores = np.stack([pool(logits[rows], axis=0) for rows in scenes])
+        return scores, np.stack([self.known[rows].any(axis=0) for rows in scenes])
 
     def _blocks(
         self, logits: NDArray[np.floating], side: int
     ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-        assert self.known is not None  # noqa: S101  (asked by the callers)
+        assert self.known is not None  # noqa: S101  (checked by the callers)
         block = self.place // np.array([1, side, side])
         _, number = np.unique(block, axis=0, return_inverse=True)
         count = int(number.max()) + 1
@@ -275,12 +276,12 @@ class Trial:
 
 
 def _nearest(hr: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return the tokens of the nearest observed tile of each scene; 0 where nothing is."""
+    """Return the tokens of the nearest observed tile; 0 for scenes without observed tiles."""
     from scipy.ndimage import distance_transform_edt
 
-    found = np.zeros_like(hr)
+    nearest = np.zeros_like(hr)
     for i, mask in enumerate(seen):
         if mask.any():
             _, (rows, cols) = distance_transform_edt(~mask, return_indices=True)
-            found[i] = hr[i, rows, cols]
-    return found
+            nearest[i] = hr[i, rows, cols]
+    return nearest

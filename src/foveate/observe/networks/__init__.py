@@ -1,5 +1,5 @@
 """The networks of `observe`: the LR fill, the predictor and the sampler, with their losses.
 
-They work on stored features, not on pixels, and are small. torch is imported here at the top of
-files: import this package where it is used.
+They are small networks on stored features, not on pixels. Modules of this package import torch at
+the top, so import them only where they are used.
 """

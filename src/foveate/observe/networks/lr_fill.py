@@ -1,7 +1,7 @@
-"""The LR fill: HR tokens predicted from the overview alone; and the ridge regression that fits it.
+"""The LR fill (HR tokens predicted from the overview alone), and its ridge regression.
 
-It is the baseline that completion has to beat, and what the predictor starts from. The linear part
-has a closed form, from sums over rows that need not be in memory at once; a small CNN learns the
+It is the baseline of completion, and the initial prediction of the predictor. The linear part has a
+closed-form solution, from sums over rows that need not be in memory at once; a small CNN learns the
 residual of the linear fit.
 
 Token grids are (b, R * s, C * s, d) for s tokens along the side of a tile, row-major and north-up.
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 def to_tiles(tokens: torch.Tensor, side: int) -> torch.Tensor:
-    """Turn (b, R * s, C * s, d) into (b, R, C, s * s * d): a tile's tokens one after another."""
+    """Reshape (b, R * s, C * s, d) to (b, R, C, s * s * d), concatenating the tokens of a tile."""
     b, h, w, d = tokens.shape
     split = tokens.reshape(b, h // side, side, w // side, side, d)
     return split.permute(0, 1, 3, 2, 4, 5).reshape(b, h // side, w // side, side * side * d)
 
 
 def to_tokens(tiles: torch.Tensor, side: int) -> torch.Tensor:
-    """Turn (b, R, C, s * s * d) into (b, R * s, C * s, d); the inverse of `to_tiles`."""
+    """Reshape (b, R, C, s * s * d) to (b, R * s, C * s, d); the inverse of `to_tiles`."""
     b, rows, cols, n = tiles.shape
     d = n // (side * side)
     split = tiles.reshape(b, rows, cols, side, side, d).permute(0, 1, 3, 2, 4, 5)
@@ -43,7 +43,7 @@ def to_tokens(tiles: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def repeat(tiles: torch.Tensor, side: int) -> torch.Tensor:
-    """Turn (b, R, C, ...) into (b, R * s, C * s, ...): each tile's value for its tokens."""
+    """Repeat values of tiles for their tokens: (b, R, C, ...) to (b, R * s, C * s, ...)."""
     return tiles.repeat_interleave(side, 1).repeat_interleave(side, 2)
 
 
@@ -56,16 +56,16 @@ def pooled(tokens: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def around(tiles: torch.Tensor) -> torch.Tensor:
-    """Return the mean over each tile and its neighbours: (b, R, C, d), 3 x 3, less at the edges."""
+    """Return (b, R, C, d) means over 3 x 3 tiles; at the edges over the existing neighbours."""
     x = tiles.permute(0, 3, 1, 2)
     total = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     return total.permute(0, 2, 3, 1)
 
 
 def places(rows: int, cols: int, side: int, device: torch.device) -> torch.Tensor:
-    """Return where tokens lie: (R * s, C * s, 2) y, x in sides of a tile.
+    """Return the (R * s, C * s, 2) y, x positions of tokens, in units of a tile side.
 
-    Grids of different resolution over the same ground share these coordinates.
+    Token grids of different resolution share these coordinates.
     """
     y = (torch.arange(rows * side, device=device) + 0.5) / side
     x = (torch.arange(cols * side, device=device) + 0.5) / side
@@ -73,19 +73,19 @@ def places(rows: int, cols: int, side: int, device: torch.device) -> torch.Tenso
 
 
 def code(place: torch.Tensor, width: int, longest: float = 64.0) -> torch.Tensor:
-    """Return the fixed sine-cosine code of places (Vaswani et al. 2017, section 3.5, in 2D).
+    """Return the 2D sine-cosine position encoding (Vaswani et al. 2017, section 3.5).
 
     Args:
-        place: (..., 2) in sides of a tile.
-        width: Length of a code; what is beyond a multiple of 4 is 0.
-        longest: Longest wavelength, in sides of a tile; the shortest is 1, so that a tile is told
-            from its neighbour and the parts of a tile from each other.
+        place: (..., 2) positions in units of a tile side.
+        width: Length of the encoding; dimensions beyond a multiple of 4 are 0.
+        longest: Longest wavelength in tile sides; the shortest is 1, so that neighbouring tiles,
+            and the parts of a tile, have different encodings.
 
     Returns:
         (..., width).
     """
     n = width // 4
-    # One wavelength alone is the longest: the shortest is the same in all tiles.
+    # A single wavelength must be the longest, since the shortest has the same phase in all tiles.
     step = torch.arange(n, device=place.device) / (n - 1) if n > 1 else place.new_ones(n)
     angle = place[..., None] * (2 * torch.pi) * longest**-step
     waves = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)
@@ -93,19 +93,19 @@ def code(place: torch.Tensor, width: int, longest: float = 64.0) -> torch.Tensor
 
 
 Penalty = Literal["even", "each"]
-_LEAST = 1e-12  # a variance of inputs that are all equal
+_MIN_VARIANCE = 1e-12  # of constant inputs
 
 
 class Ridge:
-    """Sums over rows of inputs and outputs.
+    """Ridge regression from sums of products over rows.
 
     Args:
-        inputs: Length of an input.
-        outputs: Length of an output.
+        inputs: Number of input features.
+        outputs: Number of outputs.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        # The last input is 1: its products are the sums themselves.
+        # The last input is the constant 1; its products are the plain sums.
         self._xx = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
         self._xy = torch.zeros(inputs + 1, outputs, dtype=torch.float64)
         self._yy = torch.zeros((), dtype=torch.float64)
@@ -121,7 +121,7 @@ class Ridge:
         Args:
             x: (n, inputs).
             y: (n, outputs).
-            weight: Of each of them.
+            weight: Sample weight of each row.
         """
         x, y = x.double().cpu(), y.double().cpu()
         x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
@@ -130,67 +130,67 @@ class Ridge:
         self._yy += weight * y.square().sum()
 
     def __add__(self, other: Self) -> Self:
-        """Return the sums of both."""
-        found = type(self)(len(self._xx) - 1, self._xy.shape[1])
-        found._xx += self._xx + other._xx
-        found._xy += self._xy + other._xy
-        found._yy += self._yy + other._yy
-        return found
+        """Return the combined sums."""
+        result = type(self)(len(self._xx) - 1, self._xy.shape[1])
+        result._xx += self._xx + other._xx
+        result._xy += self._xy + other._xy
+        result._yy += self._yy + other._yy
+        return result
 
     def solve(
         self, strength: float, penalty: Penalty = "even"
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the (outputs, inputs) weights and (outputs,) biases of least penalised error.
+        """Return the (outputs, inputs) weights and (outputs,) biases of the ridge regression.
 
         Args:
-            strength: Of the penalty.
-            penalty: What a squared weight costs, times the strength: the mean variance of the
-                inputs ("even", which respects their lengths), or the variance of its own input
+            strength: Strength of the penalty.
+            penalty: Factor of the penalty of a squared weight: the mean variance of the inputs
+                ("even", which preserves their relative scale), or the variance of its input
                 ("each", for inputs of different units).
         """
         mean_x, mean_y = self._xx[-1, :-1] / self.weight, self._xy[-1] / self.weight
         xx = self._xx[:-1, :-1] / self.weight - torch.outer(mean_x, mean_x)
         xy = self._xy[:-1] / self.weight - torch.outer(mean_x, mean_y)
-        variance = xx.diagonal().clamp(min=_LEAST)
+        variance = xx.diagonal().clamp(min=_MIN_VARIANCE)
         if penalty == "even":
             variance = variance.mean().expand_as(variance)
         weight = torch.linalg.solve(xx + strength * torch.diag(variance), xy)
         return weight.T, mean_y - mean_x @ weight
 
     def error(self, weight: torch.Tensor, bias: torch.Tensor) -> float:
-        """Return the sum of squared errors that weights and biases make on these rows."""
-        whole = torch.cat([weight.T, bias[None]])
-        return float(self._yy + (whole * (self._xx @ whole - 2 * self._xy)).sum())
+        """Return the sum of squared errors of weights and biases on these rows."""
+        beta = torch.cat([weight.T, bias[None]])
+        return float(self._yy + (beta * (self._xx @ beta - 2 * self._xy)).sum())
 
 
 def strength_of(
     parts: Sequence[Ridge], strengths: Sequence[float], penalty: Penalty = "even"
 ) -> float:
-    """Return the strength with the least error on each part by a fit to the others.
+    """Return the strength with the lowest cross-validation error.
 
     Args:
-        parts: Sums of parts of the rows; of one part alone the first strength is returned.
-        strengths: To choose among.
+        parts: Sums of the folds; with one fold the first strength is returned.
+        strengths: Candidate strengths.
         penalty: See `Ridge.solve`.
     """
     if len(parts) < 2:
         return strengths[0]
     others = [reduce(operator.add, [*parts[:i], *parts[i + 1 :]]) for i in range(len(parts))]
     errors = {
-        s: sum(p.error(*rest.solve(s, penalty)) for p, rest in zip(parts, others, strict=True))
+        s: sum(p.error(*other.solve(s, penalty)) for p, other in zip(parts, others, strict=True))
         for s in strengths
     }
     return min(errors, key=lambda s: errors[s])
 
 
 class Blocks(nn.Module):
-    """What sees neighbours: 1 x 1, then residual 3 x 3 depthwise and 1 x 1, then the whole scene.
+    """Small CNN: 1 x 1, then residual 3 x 3 depthwise and 1 x 1 convolutions, then scene context.
 
     Args:
-        inputs: Channels of what comes in.
-        width: Channels inside and out.
-        depth: Residual steps.
-        dropout: After each.
+        inputs: Input channels.
+        width: Hidden and output channels.
+        depth: Number of residual steps.
+        dropout: Dropout after each step.
     """
 
     def __init__(self, inputs: int, width: int, depth: int, dropout: float) -> None:
@@ -210,7 +210,7 @@ class Blocks(nn.Module):
         self.scene = nn.Linear(width, width)
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        """Turn (b, R, C, inputs) into (b, R, C, width)."""
+        """Map (b, R, C, inputs) to (b, R, C, width)."""
         x = self.inlet(self.norm(tiles).permute(0, 3, 1, 2))
         for step in self.steps:
             x = x + step(x)
@@ -219,11 +219,11 @@ class Blocks(nn.Module):
 
 
 class Fill(nn.Module):
-    """From LR tokens to HR tokens of every tile.
+    """Regression from LR tokens to the HR tokens of every tile.
 
     Args:
-        shape: Sizes.
-        conv: Whether it has the convolutional part; it starts at nothing.
+        shape: Network sizes.
+        conv: Whether it has the convolutional part, which is initialised to zero output.
     """
 
     def __init__(self, shape: Shape, *, conv: bool) -> None:
@@ -240,7 +240,7 @@ class Fill(nn.Module):
             nn.init.zeros_(self.outlet.bias)
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
-        """Fill every HR token.
+        """Predict all HR tokens.
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
@@ -257,7 +257,7 @@ class Fill(nn.Module):
         self.linear.bias.copy_(bias)
 
     def coarse(self, lr: torch.Tensor) -> torch.Tensor:
-        """Fill at the resolution of the queries: (b, R * q, C * q, hr_dim)."""
+        """Predict one token per query: (b, R * q, C * q, hr_dim)."""
         filled = self.linear(context(lr, self.shape))
         if self.blocks is not None:
             filled = filled + self.outlet(self.blocks(to_tiles(lr, self.shape.lr_side)))
@@ -265,16 +265,16 @@ class Fill(nn.Module):
 
 
 def features(shape: Shape) -> int:
-    """Return the length of `context`."""
+    """Return the number of features of `context`."""
     return (shape.lr_side**2 + 2) * shape.lr_dim
 
 
 def context(lr: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """Return what the linear fill sees of a tile: its LR tokens, its neighbours', the scene's.
+    """Return the inputs of the linear fill: LR tokens of the tile, neighbour mean, scene mean.
 
     Args:
         lr: (b, R * r, C * r, lr_dim).
-        shape: Sizes.
+        shape: Network sizes.
 
     Returns:
         (b, R, C, features).
@@ -288,13 +288,13 @@ def context(lr: torch.Tensor, shape: Shape) -> torch.Tensor:
 def sums(
     fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: torch.Tensor | NDArray[np.bool_]
 ) -> Ridge:
-    """Return what the linear part is solved from: sums over all tiles that there are.
+    """Return the sums over all valid tiles that the linear part is solved from.
 
     Args:
-        fill: Whose sizes count.
+        fill: LR fill with the network sizes.
         lr: (s, R * r, C * r, lr_dim).
         hr: (s, R * k, C * k, hr_dim).
-        here: (s, R, C) bool: tiles to learn from.
+        here: (s, R, C) bool mask of valid tiles.
 
     Raises:
         DataError: There are no tiles.
@@ -306,20 +306,20 @@ def sums(
         means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
         ridge.add(x, means[0][here[scene]])
     if not ridge.weight:
-        raise DataError("no tiles to fit the LR fill on", "One tile at least is needed.")
+        raise DataError("no tiles to fit the LR fill on", "At least one tile is required.")
     return ridge
 
 
 def solve(
     fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: NDArray[np.bool_], strength: float
 ) -> None:
-    """Set the linear part to its closed form: a ridge regression over the tiles of `sums`.
+    """Set the linear part to the closed-form ridge regression over the tiles of `sums`.
 
     Args:
-        fill: Changed in place.
+        fill: LR fill, modified in place.
         lr: See `sums`.
         hr: See `sums`.
         here: See `sums`.
-        strength: Of the penalty, as a share of the mean variance of the inputs.
+        strength: Strength of the penalty, relative to the mean variance of the inputs.
     """
     fill.set_linear(*sums(fill, lr, hr, here).solve(strength))

@@ -1,18 +1,20 @@
-"""The observation-guided latent predictor (Eq. 3 and 7): a complete scene from a few HR tiles.
+"""The observation-guided latent predictor (Eq. 3 and 7): completes a scene from a few HR tiles.
 
-Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere;
-position codes of tile and query are added, and blocks of attention complete them, which see the LR
-tokens as keys and values. (Codes are added after pooling: what is pooled lies inside a tile, so for
-the tile's code it is the same.) Deviations from the text, each a field of `Architecture`: the
-result starts from a learned LR fill and from its kriged correction, and HR tokens see each other.
-In the literal form nothing observed reaches an unobserved tile.
+Observed tokens are arranged on the grid and pooled to queries; unobserved queries are a learned
+mask token. Position encodings of tile and query are added, and attention blocks complete the
+queries, with the LR tokens as keys and values. (Encodings are added after pooling; pooling is
+within a tile, so this is equivalent for the encoding of the tile.) Deviations from the paper, each
+a field of `Architecture`: the prediction is the residual of a learned LR fill and its kriging
+correction, and HR tokens have self-attention. In the literal architecture, observed tiles do not
+influence the prediction of the others.
 
-Regression kriging (Hengl et al. 2007, About regression-kriging, section 2): the mean comes from a
-regression, here the LR fill, and its residuals are a Gaussian process, here with a kernel over
-position and learned LR features. The posterior mean corrects the fill, the posterior variance says
-how far each tile is from what was observed.
+Regression kriging (Hengl et al. 2007, About regression-kriging, section 2): the mean is a
+regression, here the LR fill, and its residuals are a Gaussian process, here with a kernel of
+position and learned LR features. The posterior mean corrects the fill; the posterior variance is
+the uncertainty of each tile given the observed tiles.
 
-Alignment with texts (Eq. 9): the pooled prediction of a scene meets the texts of its concepts.
+Alignment with texts (Eq. 9): the pooled prediction of a scene is matched to the texts of its
+concepts.
 """
 
 from __future__ import annotations
@@ -30,19 +32,20 @@ from foveate.observe.networks.lr_fill import Fill, code, places, pooled, repeat,
 if TYPE_CHECKING:
     from foveate.observe.networks.sizes import Architecture, Shape
 
-_FEATURES = 32  # learned dimensions that say which tiles are alike
-_LEAST = 1e-3  # of the noise: below, a matrix of equal tiles is singular in float32
-_GATE = 4.0  # the gate learns faster than a weight: there is one of it
+_FEATURES = 32  # dimensions of the learned features of the kernel
+_MIN_NOISE = 1e-3  # for smaller noise the matrix of equal tiles is singular in float32
+_GATE = 4.0  # factor of the gate, to increase its learning rate: it is a single parameter
 
 
 class Kriging(nn.Module):
     """A Gaussian process over the tiles of a scene.
 
-    The kernel of two tiles is a mixture of "the same scene" (1), "they look alike" and "they look
-    alike and lie close". The correction passes a gate that starts at 0.
+    The kernel of two tiles is a mixture of a constant (same scene), the similarity of features, and
+    the product of similarity and proximity. The correction is multiplied by a gate that is
+    initialised to 0.
 
     Args:
-        shape: Sizes.
+        shape: Network sizes.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -57,45 +60,47 @@ class Kriging(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(
-        self, lr: torch.Tensor, lack: torch.Tensor, seen: torch.Tensor
+        self, lr: torch.Tensor, residual: torch.Tensor, observed: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spread what the fill lacks.
+        """Interpolate the residuals of the fill.
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
-            lack: (b, R, C, d) what the fill lacks at observed tiles; anything elsewhere.
-            seen: (b, R, C) bool: observed.
+            residual: (b, R, C, d) residuals of the fill at observed tiles; others are ignored.
+            observed: (b, R, C) bool mask of observed tiles.
 
         Returns:
-            (b, R, C, d) posterior mean behind the gate, and (b, R, C) posterior variance as a
-            share of the prior's, 0 to 1.
+            (b, R, C, d) gated posterior mean, and (b, R, C) posterior variance relative to the
+            prior variance, 0 to 1.
         """
-        b, rows, cols, d = lack.shape
+        b, rows, cols, d = residual.shape
         kernel = self.kernel(lr).flatten(3, 4).flatten(1, 2)
-        known = seen.flatten(1).to(kernel.dtype)
-        noise = self.log_noise.exp().clamp(min=_LEAST)
-        # Rows and columns of what was not observed are those of the identity.
-        matrix = kernel * known[:, :, None] * known[:, None, :]
-        matrix = matrix + torch.diag_embed(noise * known + (1 - known))
-        across = kernel * known[:, None, :]
-        values = torch.where(seen.flatten(1)[..., None], lack.flatten(1, 2).to(kernel.dtype), 0.0)
+        mask = observed.flatten(1).to(kernel.dtype)
+        noise = self.log_noise.exp().clamp(min=_MIN_NOISE)
+        # Rows and columns of unobserved tiles are those of the identity matrix.
+        matrix = kernel * mask[:, :, None] * mask[:, None, :]
+        matrix = matrix + torch.diag_embed(noise * mask + (1 - mask))
+        cross = kernel * mask[:, None, :]
+        values = torch.where(
+            observed.flatten(1)[..., None], residual.flatten(1, 2).to(kernel.dtype), 0.0
+        )
         factor = torch.linalg.cholesky(matrix)
-        mean = across @ torch.cholesky_solve(values, factor)
-        half = torch.linalg.solve_triangular(factor, across.transpose(1, 2), upper=False)
+        mean = cross @ torch.cholesky_solve(values, factor)
+        half = torch.linalg.solve_triangular(factor, cross.transpose(1, 2), upper=False)
         variance = (kernel.diagonal(dim1=1, dim2=2) - half.square().sum(1)).clamp(0, 1)
-        mean = (_GATE * self.gate * mean).to(lack.dtype)
+        mean = (_GATE * self.gate * mean).to(residual.dtype)
         return mean.reshape(b, rows, cols, d), variance.reshape(b, rows, cols)
 
     def kernel(self, lr: torch.Tensor) -> torch.Tensor:
-        """Return the kernel of all pairs of tiles, (b, R, C, R, C), 1 of a tile with itself."""
+        """Return the (b, R, C, R, C) kernel of all pairs of tiles; 1 for identical tiles."""
         with torch.autocast(lr.device.type, enabled=False):
             tiles = to_tiles(lr.float(), self.shape.lr_side)
-            like = self.alike(functional.layer_norm(tiles, tiles.shape[-1:]))
-            alike = (-_squares(like.flatten(1, 2)) / 2).exp()
-            place = places(tiles.shape[1], tiles.shape[2], 1, lr.device).flatten(0, 1)
-            near = (-_squares(place[None]) / (2 * (2 * self.log_reach).exp())).exp()
+            features = self.alike(functional.layer_norm(tiles, tiles.shape[-1:]))
+            similarity = (-_squares(features.flatten(1, 2)) / 2).exp()
+            position = places(tiles.shape[1], tiles.shape[2], 1, lr.device).flatten(0, 1)
+            proximity = (-_squares(position[None]) / (2 * (2 * self.log_reach).exp())).exp()
             share = self.mixture.softmax(0)
-            kernel = share[0] + share[1] * alike + share[2] * alike * near
+            kernel = share[0] + share[1] * similarity + share[2] * similarity * proximity
         return kernel.reshape(len(lr), *tiles.shape[1:3], *tiles.shape[1:3])
 
 
@@ -109,12 +114,12 @@ _MOMENTUM = 0.99  # of the running mean of the targets (Eq. 8)
 
 @dataclass(frozen=True)
 class Completed:
-    """A completed scene.
+    """Completed scenes.
 
     Attributes:
         tokens: (b, R * k, C * k, hr_dim) HR tokens of every tile.
-        coarse: (b, R * q, C * q, hr_dim) what the overview alone tells, a token for each query.
-        doubt: (b, R, C) how far each tile is from what was observed, 0 (observed alike) to 1.
+        coarse: (b, R * q, C * q, hr_dim) LR fill, one token per query.
+        doubt: (b, R, C) uncertainty, 0 (similar to observed tiles) to 1.
     """
 
     tokens: torch.Tensor
@@ -123,16 +128,16 @@ class Completed:
 
     @property
     def fill(self) -> torch.Tensor:
-        """(b, R * k, C * k, hr_dim) HR tokens of every tile from the overview alone."""
+        """(b, R * k, C * k, hr_dim) LR fill: HR tokens of every tile from the overview alone."""
         return repeat(self.coarse, self.tokens.shape[1] // self.coarse.shape[1])
 
 
 class Block(nn.Module):
-    """Self-attention among HR tokens, cross-attention to LR tokens, and a perceptron.
+    """Transformer block: self-attention of HR tokens, cross-attention to LR tokens, and an MLP.
 
     Args:
-        shape: Sizes.
-        form: Which of them there are.
+        shape: Network sizes.
+        form: Architecture, with the attentions to use.
     """
 
     def __init__(self, shape: Shape, form: Architecture) -> None:
@@ -146,7 +151,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, lr: torch.Tensor) -> torch.Tensor:
-        """Complete (b, n, d) queries with (b, m, d) LR tokens."""
+        """Update (b, n, d) queries with (b, m, d) LR tokens."""
         if self.own is not None:
             x = x + self.own(x, None)
         if self.lr is not None:
@@ -155,11 +160,11 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with its own norms (Vaswani et al. 2017, section 3.2).
+    """Multi-head attention with layer norms (Vaswani et al. 2017, section 3.2).
 
     Args:
-        width: Of queries, keys and values.
-        heads: Their number.
+        width: Width of queries, keys and values.
+        heads: Number of heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -171,25 +176,25 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
-        """Attend from (b, n, d) to (b, m, d), or among themselves."""
-        own = self.norm(x)
-        source = own if other is None else self.norm_other(other)
+        """Attend from (b, n, d) to (b, m, d); self-attention if `other` is None."""
+        normed = self.norm(x)
+        source = normed if other is None else self.norm_other(other)
         split = (len(x), -1, self.heads, x.shape[-1] // self.heads)
-        query = self.query(own).reshape(split).transpose(1, 2)
+        query = self.query(normed).reshape(split).transpose(1, 2)
         key, value = (
             part.reshape(split).transpose(1, 2) for part in self.key_value(source).chunk(2, dim=-1)
         )
-        found = functional.scaled_dot_product_attention(query, key, value)
-        return self.out(found.transpose(1, 2).reshape(x.shape))
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return self.out(attended.transpose(1, 2).reshape(x.shape))
 
 
 class Predictor(nn.Module):
-    """See the head of this file.
+    """Predictor network; see the module docstring.
 
     Args:
-        shape: Sizes.
-        form: What it is made of.
-        conv_fill: Whether the fill has its convolutional part.
+        shape: Network sizes.
+        form: Architecture.
+        conv_fill: Whether the LR fill has the convolutional part.
     """
 
     mu: torch.Tensor
@@ -197,12 +202,12 @@ class Predictor(nn.Module):
     def __init__(self, shape: Shape, form: Architecture, *, conv_fill: bool = True) -> None:
         super().__init__()
         self.shape, self.form = shape, form
-        self.fill = Fill(shape, conv=conv_fill)  # what to compare with, in a form without, too
+        self.fill = Fill(shape, conv=conv_fill)  # without `form.fill` it is the baseline only
         self.kriging = Kriging(shape) if form.kriging else None
         self.mask = nn.Parameter(torch.randn(shape.hr_dim) * 0.02)
         self.tile_code = nn.Linear(_code_length(shape), shape.hr_dim)
         self.inlet = nn.Linear(shape.hr_dim, shape.width)
-        self.given = nn.Linear(2, shape.width)  # observed or not, and the doubt
+        self.given = nn.Linear(2, shape.width)  # observed (0 or 1), and uncertainty
         self.lr_inlet = nn.Linear(shape.lr_dim, shape.width)
         self.blocks = nn.ModuleList(Block(shape, form) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width)
@@ -215,12 +220,12 @@ class Predictor(nn.Module):
                 3,
                 padding=1,
                 padding_mode="replicate",
-                groups=shape.hr_dim,  # between all channels it would cost as much as six tiles
+                groups=shape.hr_dim,  # depthwise; a full convolution costs as much as six tiles
             )
             if smooth
             else None
         )
-        if form.fill:  # what is predicted is what the fill lacks, at first nothing
+        if form.fill:  # the blocks predict the residual of the fill, initialised to zero
             nn.init.zeros_(self.outlet.weight)
             nn.init.zeros_(self.outlet.bias)
             if self.smooth is not None and self.smooth.bias is not None:
@@ -234,40 +239,38 @@ class Predictor(nn.Module):
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
-            hr: (b, R * k, C * k, hr_dim) HR tokens; what they are where nothing was observed, NaN
-                included, makes no difference.
-            seen: (b, R, C) bool: observed.
-            passthrough: Whether observed tokens come back as they are.
+            hr: (b, R * k, C * k, hr_dim) HR tokens; unobserved tokens are ignored, including NaN.
+            seen: (b, R, C) bool mask of observed tiles.
+            passthrough: Whether observed tokens are returned unchanged.
         """
         shape = self.shape
         q, pool = shape.queries, shape.pool
-        known = repeat(seen, q)[..., None]
         fill = self.fill.coarse(lr)
         base = fill if self.form.fill else torch.zeros_like(fill)
-        # Pooling stays inside a tile, so what was not observed is left out after it.
-        lack = torch.where(known, pooled(hr, pool) - base, 0.0)
+        # Pooling is within a tile, so unobserved tiles can be masked after it.
+        residual = torch.where(repeat(seen, q)[..., None], pooled(hr, pool) - base, 0.0)
         doubt = (~seen).to(fill.dtype)
         if self.kriging is not None:
-            spread, doubt = self.kriging(lr, pooled(lack, q), seen)
-            base = base + repeat(spread, q)
-        found = repeat(base + self._lack(lr, lack, seen, doubt), pool)
+            correction, doubt = self.kriging(lr, pooled(residual, q), seen)
+            base = base + repeat(correction, q)
+        tokens = repeat(base + self._predict_residual(lr, residual, seen, doubt), pool)
         if passthrough:
-            found = torch.where(repeat(seen, shape.hr_side)[..., None], hr, found)
-        return Completed(found, fill, doubt)
+            tokens = torch.where(repeat(seen, shape.hr_side)[..., None], hr, tokens)
+        return Completed(tokens, fill, doubt)
 
-    def _lack(
-        self, lr: torch.Tensor, lack: torch.Tensor, seen: torch.Tensor, doubt: torch.Tensor
+    def _predict_residual(
+        self, lr: torch.Tensor, residual: torch.Tensor, observed: torch.Tensor, doubt: torch.Tensor
     ) -> torch.Tensor:
-        """Return what the blocks add to each query: (b, R * q, C * q, hr_dim)."""
+        """Return the output of the blocks for each query, (b, R * q, C * q, hr_dim)."""
         shape = self.shape
-        b, rows, cols = seen.shape
+        b, rows, cols = observed.shape
         d, q = shape.hr_dim, shape.queries
-        raster = torch.where(repeat(seen, q)[..., None], lack, self.mask)
+        queries = torch.where(repeat(observed, q)[..., None], residual, self.mask)
         fine = code(places(rows, cols, q, lr.device), d)
         coarse = self.tile_code(code(places(rows, cols, 1, lr.device), _code_length(shape)))
-        x = self.inlet(raster + fine + repeat(coarse[None], q))
-        known = torch.stack([seen.to(doubt.dtype), doubt], dim=-1)
-        x = (x + self.given(repeat(known, q))).flatten(1, 2)
+        x = self.inlet(queries + fine + repeat(coarse[None], q))
+        state = torch.stack([observed.to(doubt.dtype), doubt], dim=-1)
+        x = (x + self.given(repeat(state, q))).flatten(1, 2)
         context = self.lr_inlet(lr) + code(
             places(rows, cols, shape.lr_side, lr.device), shape.width
         )
@@ -281,7 +284,7 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def update_mean(self, targets: torch.Tensor) -> None:
-        """Move the running mean of the targets (Eq. 8, mu) towards (n, hr_dim) of them."""
+        """Update the running mean of the targets (Eq. 8, mu) with (n, hr_dim) targets."""
         if len(targets):
             self.mu.lerp_(targets.mean(0).to(self.mu), 1 - _MOMENTUM)
 
@@ -290,17 +293,17 @@ def _code_length(shape: Shape) -> int:
     return max(4, 4 * (shape.hr_dim // 4))
 
 
-_SCALE, _BIAS = 10.0, -10.0  # where SigLIP starts (Zhai et al. 2023, section 3.2)
+_SCALE, _BIAS = 10.0, -10.0  # initial values of SigLIP (Zhai et al. 2023, section 3.2)
 
 
 class Aligned(nn.Module):
-    """A predictor with the way from its space to that of the texts.
+    """A predictor with a linear projection to the text embedding space.
 
     Args:
         predictor: The predictor.
-        weight: (e, d) where the way starts.
-        bias: (e,) where the way starts.
-        texts: (K, e) unit vectors of the concepts.
+        weight: (e, d) initial weight of the projection.
+        bias: (e,) initial bias of the projection.
+        texts: (K, e) text embeddings of the concepts, unit vectors.
     """
 
     texts: torch.Tensor
@@ -319,7 +322,7 @@ class Aligned(nn.Module):
         self.register_buffer("texts", texts)
 
     def text_map(self) -> ToText:
-        """Return the way to the texts as it was learnt."""
+        """Return the trained text projection."""
         weight, bias = (x.detach().cpu().numpy() for x in (self.way.weight, self.way.bias))
         return ToText(weight, bias)
 
@@ -328,9 +331,9 @@ class Aligned(nn.Module):
 
         Args:
             tokens: (b, h, w, d) completed tokens.
-            weight: (b, h, w) of each in the pooled scene.
+            weight: (b, h, w) weight of each token in the pooled scene.
         """
         share = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-6)
-        pooled = (tokens * share[..., None]).sum((1, 2))
-        scene = functional.normalize(self.way(pooled), dim=-1)
+        mean = (tokens * share[..., None]).sum((1, 2))
+        scene = functional.normalize(self.way(mean), dim=-1)
         return self.log_scale.exp() * scene @ self.texts.T + self.bias

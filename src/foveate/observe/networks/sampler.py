@@ -1,13 +1,14 @@
-"""The sampler (section 4.2): from the overview alone to what each HR tile is worth.
+"""The sampler (section 4.2): predicts the value of each HR tile from the overview alone.
 
-It sees neighbours and the whole scene, and shares the LR encoder: no pass of its own. Besides the
-LR tokens it sees what the LR fill makes of them, and what the concepts' classifiers make of that:
-where those are undecided there is most to gain. Both are functions of the same tokens.
+Its inputs include neighbours and the whole scene. It shares the LR encoder, so no further encoding
+is needed. Besides the LR tokens, its inputs are the LR fill, and the probabilities of a linear
+concept probe on the LR fill: the gain is highest where they are uncertain. Both are functions of
+the LR tokens.
 
-As in the predictor the linear part comes first, for it has a closed form; blocks learn what it
-lacks. Several heads, each trained on its own draw of the scenes, tell how sure it is.
+As in the predictor, the linear part has a closed-form solution, and blocks learn its residual. An
+ensemble of heads, each trained on a bootstrap sample of the scenes, estimates the uncertainty.
 
-With ``shape.plain`` it is the paper's: a network from LR tokens to a score, and nothing besides.
+With ``shape.plain`` it is the sampler of the paper: a network from LR tokens to a score.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
     from foveate.observe.networks.sizes import Shape
 
-_SLOPE = 4.0  # of the logit at 1/2
+_SLOPE = 4.0  # slope of the logit function at 1/2
 
 
 class Sampler(nn.Module):
-    """See the head of this file.
+    """Sampler network; see the module docstring.
 
     Args:
-        shape: Sizes.
+        shape: Network sizes.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -55,9 +56,7 @@ class Sampler(nn.Module):
 
     @torch.no_grad()
     def set_concept_probe(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
-        """Take over the classifiers of concepts over mean HR tokens, which stay as they are.
-
-        Without concepts there is nothing to hear, and nothing is done.
+        """Load the frozen linear concept probe of mean HR tokens; ignored without concepts.
 
         Args:
             weight: (concepts, hr_dim).
@@ -69,10 +68,10 @@ class Sampler(nn.Module):
 
     @torch.no_grad()
     def set_linear(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Set the linear part to one that tells values from 0 to 1; blocks begin with nothing.
+        """Set the linear part to a regression of values from 0 to 1, and zero the blocks.
 
         Args:
-            weight: (ensemble, ...) over `evidence`.
+            weight: (ensemble, ...) weights of `evidence`.
             bias: (ensemble,).
         """
         self.linear.weight.copy_(_SLOPE * weight)
@@ -81,13 +80,13 @@ class Sampler(nn.Module):
 
     @torch.no_grad()
     def zero_residual(self) -> None:
-        """Let the blocks say nothing."""
+        """Zero-initialise the output layers of the blocks."""
         for outlet in self.outlets:
             for parameter in outlet.parameters():
                 parameter.zero_()
 
     def evidence(self, fill: torch.Tensor, rows: int) -> torch.Tensor:
-        """Return what the linear part sees.
+        """Return the inputs of the linear part.
 
         Args:
             fill: (b, R * q, C * q, hr_dim), any q >= 1.
@@ -95,22 +94,22 @@ class Sampler(nn.Module):
 
         Returns:
             (b, R, C, ...): the mean fill of a tile; the probability of each concept, its entropy,
-            and its means around the tile and over the scene.
+            and its means over neighbouring tiles and over the scene.
         """
         mean = pooled(fill, fill.shape[1] // rows)
         if self.told is None:
             return mean
         p = self.told(mean).sigmoid()
         scene = p.mean((1, 2), keepdim=True).expand_as(p)
-        doubt = torch.special.entr(p) + torch.special.entr(1 - p)
-        return torch.cat([mean, p, doubt, around(p), scene], dim=-1)
+        entropy = torch.special.entr(p) + torch.special.entr(1 - p)
+        return torch.cat([mean, p, entropy, around(p), scene], dim=-1)
 
     def forward(self, lr: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
-        """Return logits of what tiles are worth.
+        """Return logits of the values of tiles.
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
-            fill: (b, R * q, C * q, hr_dim) what the LR fill makes of them, any q >= 1.
+            fill: (b, R * q, C * q, hr_dim) LR fill, any q >= 1.
 
         Returns:
             (b, R, C, ensemble).
@@ -120,7 +119,7 @@ class Sampler(nn.Module):
             return torch.cat(
                 [o(m(tiles)) for m, o in zip(self.members, self.outlets, strict=True)], dim=-1
             )
-        seen = self.evidence(fill, tiles.shape[1])
-        x = torch.cat([tiles, seen[..., : self.shape.hr_dim]], dim=-1)
-        more = [o(m(x)) for m, o in zip(self.members, self.outlets, strict=True)]
-        return self.linear(seen) + torch.cat(more, dim=-1)
+        evidence = self.evidence(fill, tiles.shape[1])
+        x = torch.cat([tiles, evidence[..., : self.shape.hr_dim]], dim=-1)
+        residuals = [o(m(x)) for m, o in zip(self.members, self.outlets, strict=True)]
+        return self.linear(evidence) + torch.cat(residuals, dim=-1)

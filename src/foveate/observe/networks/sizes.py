@@ -1,4 +1,4 @@
-"""How large the networks of `observe` are, and which form the predictor has."""
+"""Sizes of the networks of `observe`, and architectures of the predictor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foveate.errors import ParameterError, UnknownNameError
 from foveate.registry import suggest
 
 Size = Literal["nano", "tiny", "small", "full"]
-OBSERVED_WEIGHT = 0.25  # of observed tokens in the loss, unobserved ones having 1; 1 is Eq. 8
+OBSERVED_WEIGHT = 0.25  # loss weight of observed tokens, relative to unobserved; 1 is Eq. 8
 ArchitectureName = Literal["kriged", "residual", "cross", "plain", "literal"]
 
 
@@ -18,20 +18,20 @@ class Shape:
     """Sizes of the networks.
 
     Attributes:
-        lr_dim: Length of an LR token, as the networks get it.
-        hr_dim: Length of an HR token, as the networks get it.
+        lr_dim: Dimension of projected LR tokens.
+        hr_dim: Dimension of projected HR tokens.
         lr_side: LR tokens along the side of a tile.
         hr_side: HR tokens along the side of a tile.
-        pool: HR tokens along the side of what one query stands for (Eq. 7, Pool); it divides
-            `hr_side`, so that nothing is pooled across tiles.
+        pool: HR tokens along the side of the area of one query (Eq. 7, Pool); it divides `hr_side`,
+            so that tokens are not pooled across tiles.
         width: Width d of the predictor's blocks.
         depth: Number N of blocks.
-        heads: Attention heads.
+        heads: Number of attention heads.
         sampler: Width of the sampler and of the convolutional fill.
-        ensemble: Heads of the sampler, for its uncertainty.
-        dropout: In all of them.
-        concepts: Concepts whose classifiers the sampler hears; 0 where there are no labels.
-        plain: Whether the sampler is a network over LR tokens alone, as the paper's.
+        ensemble: Number of heads of the sampler, for its uncertainty.
+        dropout: Dropout of all networks.
+        concepts: Number of concepts of the sampler's concept probe; 0 without labels.
+        plain: Whether the sampler is a network on LR tokens alone, as in the paper.
     """
 
     lr_dim: int
@@ -49,20 +49,20 @@ class Shape:
     plain: bool = False
 
     def __post_init__(self) -> None:
-        """Check that the pooling is aligned with the tiles, and that heads share the width.
+        """Check that `pool` divides `hr_side`, and `heads` divides `width`.
 
         Raises:
-            ParameterError: It is not, or they do not.
+            ParameterError: One of them does not.
         """
         if self.hr_side % self.pool:
             raise ParameterError(
                 f"pool = {self.pool} for {self.hr_side} HR tokens along a tile",
-                "The pooling divides the side of a tile.",
+                "`pool` must divide the number of tokens.",
             )
         if self.width % self.heads:
             raise ParameterError(
                 f"{self.heads} attention heads for a width of {self.width}",
-                "The heads divide the width.",
+                "The number of heads must divide the width.",
             )
 
     @property
@@ -77,42 +77,40 @@ SIZES: dict[Size, Shape] = {
     "small": Shape(384, 384, 2, 2, 1, 192, 6, 6),
     "full": Shape(768, 768, 2, 14, 7, 384, 12, 6),
 }
-"""Sizes by name. "full" has the shapes of the paper's ViT-B/16: 14 x 14 tokens a tile, pooled to
-2 x 2 queries, with a bottleneck of 384. The others keep fewer tokens of a tile, which is what
-makes an archive of features fit a disk. Features longer than `lr_dim` and `hr_dim` are reduced to
-them."""
+"""Sizes by name. "full" has the shapes of the paper's ViT-B/16: 14 x 14 tokens per tile, pooled to
+2 x 2 queries, with a bottleneck of 384. The others have fewer tokens per tile, so that the features
+of an archive fit on a disk. Features are projected to at most `lr_dim` and `hr_dim` dimensions."""
 
 
 def shape_of(size: str, lr_dim: int, hr_dim: int) -> Shape:
-    """Return a size for features of given lengths: never longer than they are.
+    """Return a size by name, with dimensions limited to those of the features.
 
     Raises:
-        UnknownNameError: No such size.
+        UnknownNameError: The size is unknown.
     """
     if size not in SIZES:
         raise UnknownNameError(
-            f"there is no size {size!r}", f"Allowed: {', '.join(SIZES)}.", suggest(size, SIZES)
+            f"unknown size {size!r}", f"Allowed: {', '.join(SIZES)}.", suggest(size, SIZES)
         )
-    named = SIZES[size]
-    return replace(named, lr_dim=min(lr_dim, named.lr_dim), hr_dim=min(hr_dim, named.hr_dim))
+    shape = SIZES[size]
+    return replace(shape, lr_dim=min(lr_dim, shape.lr_dim), hr_dim=min(hr_dim, shape.hr_dim))
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the predictor is made of.
+    """Components of the predictor.
 
     Attributes:
-        fill: Whether it starts from the learned LR fill and predicts what that lacks.
-        kriging: Whether what the fill lacks at observed tiles is spread to the others by a learned
-            kernel, before the blocks.
-        self_attention: Whether HR tokens see each other.
-        lr_context: Whether they see the LR tokens.
-        upsampling: How queries become HR tokens where one stands for several: "smooth" (a
-            convolution over neighbouring queries, across tiles, before each goes to its own) or
-            "tile" (each to its own alone).
+        fill: Whether it predicts the residual of the learned LR fill.
+        kriging: Whether the residuals of observed tiles are interpolated to other tiles by kriging
+            with a learned kernel, before the blocks.
+        self_attention: Whether the blocks have self-attention between HR tokens.
+        lr_context: Whether the blocks have cross-attention to LR tokens.
+        upsampling: Upsampling from queries to HR tokens: "smooth" (a convolution over neighbouring
+            queries, across tiles, before they are repeated) or "tile" (repeated within the tile).
 
     Raises:
-        ParameterError: Kriging without a fill.
+        ParameterError: Kriging is requested without a fill.
     """
 
     fill: bool = True
@@ -122,12 +120,12 @@ class Architecture:
     upsampling: Literal["smooth", "tile"] = "smooth"
 
     def __post_init__(self) -> None:
-        """Check that kriging has something to spread."""
+        """Check that kriging has a fill."""
         if self.kriging and not self.fill:
             raise ParameterError(
                 "kriging without a fill",
-                "It spreads what the LR fill lacks.",
-                "Architecture(fill=False, kriging=False)",
+                "Kriging interpolates the residuals of the LR fill.",
+                "Use Architecture(fill=False, kriging=False).",
             )
 
 
@@ -138,20 +136,20 @@ ARCHITECTURES: dict[ArchitectureName, Architecture] = {
     "plain": Architecture(fill=False, kriging=False),
     "literal": Architecture(fill=False, kriging=False, self_attention=False, upsampling="tile"),
 }
-"""Forms by name. "literal" reads the paper's text word by word: cross-attention to LR tokens alone,
-so that nothing observed reaches an unobserved tile. "kriged" is the default, as the best one
-measured; see docs/observe.md."""
+"""Architectures by name. "literal" follows the published equations: cross-attention to LR tokens
+only, so observed tiles do not influence the prediction of the others. "kriged" is the default,
+because it was the best in our measurements; see docs/observe.md."""
 
 
 def architecture_of(name: str) -> Architecture:
-    """Return a form by name.
+    """Return an architecture by name.
 
     Raises:
-        UnknownNameError: No such form.
+        UnknownNameError: The architecture is unknown.
     """
     if name not in ARCHITECTURES:
         raise UnknownNameError(
-            f"there is no form {name!r} of the predictor",
+            f"unknown architecture {name!r} of the predictor",
             f"Allowed: {', '.join(ARCHITECTURES)}.",
             suggest(name, ARCHITECTURES),
         )

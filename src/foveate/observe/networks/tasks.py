@@ -1,8 +1,8 @@
 """Training tasks for `fit`: the fill, the predictor and the sampler, on stored features.
 
-Scenes of a training set have one grid. Features stay in half precision on the CPU and go to the
-device batch by batch, so that a set need not fit into its memory. Masks of observed tiles are
-random, in blocks, or as the sampler makes them.
+All scenes of a training set have one grid shape. Features are kept in half precision on the CPU and
+copied to the device in batches, so that the set need not fit into device memory. Masks of observed
+tiles are random, rectangular blocks, or made by the sampler.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from foveate.observe.networks.lr_fill import Fill
     from foveate.observe.networks.sizes import Architecture, Shape
 
-LEAST, MOST = 0.02, 0.5  # observed share of the tiles in training
-_EXTREMES = 0.05  # of the masks observe nothing, and as many everything
-_BLOCKY = 0.3  # of the masks are blocks: what is bought mostly is
+MIN_OBSERVED, MAX_OBSERVED = 0.02, 0.5  # observed ratio of the tiles in training
+_EXTREMES = 0.05  # share of masks without observed tiles, and of masks with all tiles observed
+_BLOCKY = 0.3  # share of masks that are blocks, the usual shape of acquisitions
 
 
 def random_masks(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw masks for training (stage I).
+    """Draw random masks of observed tiles (stage I).
 
     Args:
-        here: (b, R, C) bool: tiles that there are.
-        draw: Generator.
+        here: (b, R, C) bool mask of valid tiles.
+        draw: Random generator.
 
     Returns:
-        (b, R, C) bool: observed.
+        (b, R, C) bool mask of observed tiles.
     """
     masks = np.stack([_mask(tiles, draw) for tiles in here])
     return masks & here
@@ -58,24 +58,23 @@ def random_masks(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[
 def sampled_masks(
     here: NDArray[np.bool_], scores: NDArray[np.floating], draw: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Draw masks as the sampler makes them: the best tiles of the batch at a drawn budget.
+    """Draw masks of the sampler: the best tiles of the batch at a random observed ratio (stage II).
 
-    Half of the masks stay random, so that the predictor does not forget other ways of buying
-    (stage II).
+    Half of the masks are random, so that the predictor does not forget other selections.
 
     Args:
-        here: (b, R, C) bool.
-        scores: (b, R, C) of the sampler.
-        draw: Generator.
+        here: (b, R, C) bool mask of valid tiles.
+        scores: (b, R, C) scores of the sampler.
+        draw: Random generator.
 
     Returns:
-        (b, R, C) bool: observed.
+        (b, R, C) bool mask of observed tiles.
     """
-    share = draw.uniform(LEAST, MOST)
-    known = scores[here]
-    best = here & (scores > np.quantile(known, 1 - share)) if known.size else here
-    keep = draw.random(len(here)) < 0.5
-    return np.where(keep[:, None, None], random_masks(here, draw), best)
+    share = draw.uniform(MIN_OBSERVED, MAX_OBSERVED)
+    valid = scores[here]
+    best = here & (scores > np.quantile(valid, 1 - share)) if valid.size else here
+    at_random = draw.random(len(here)) < 0.5
+    return np.where(at_random[:, None, None], random_masks(here, draw), best)
 
 
 def _mask(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
@@ -84,7 +83,7 @@ def _mask(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool
         return np.zeros_like(here)
     if kind < 2 * _EXTREMES:
         return np.ones_like(here)
-    share = draw.uniform(LEAST, MOST)
+    share = draw.uniform(MIN_OBSERVED, MAX_OBSERVED)
     if draw.random() < _BLOCKY:
         return _blocks(here.shape, share, draw)
     return draw.random(here.shape) < share
@@ -100,20 +99,20 @@ def _blocks(shape: tuple[int, ...], share: float, draw: np.random.Generator) -> 
     return mask
 
 
-VALIDATED = (0.05, 0.12, 0.3)  # observed shares at which a predictor is validated
-_ALIGNMENT = 0.1  # weight of Eq. 9 beside Eq. 8
+VALIDATED = (0.05, 0.12, 0.3)  # observed ratios of the validation
+_ALIGNMENT = 0.1  # weight of Eq. 9 relative to Eq. 8
 _AT_ONCE = 64  # scenes
 
 
 @dataclass(frozen=True)
 class Data:
-    """Features of scenes with one grid.
+    """Features of scenes with one grid shape.
 
     Attributes:
         lr: (s, R * r, C * r, lr_dim) LR tokens.
         hr: (s, R * k, C * k, hr_dim) HR tokens, the input of the predictor.
-        target: (s, R * k, C * k, hr_dim) what is to be predicted; mostly `hr` itself.
-        here: (s, R, C) bool: tiles that there are.
+        target: (s, R * k, C * k, hr_dim) target tokens; `hr` unless there is a target model.
+        here: (s, R, C) bool mask of valid tiles.
     """
 
     lr: torch.Tensor
@@ -126,32 +125,32 @@ class Data:
         return len(self.lr)
 
     def take(self, rows: NDArray[np.integer]) -> Data:
-        """Return some scenes."""
-        at = torch.from_numpy(np.asarray(rows, np.int64))
-        return Data(self.lr[at], self.hr[at], self.target[at], self.here[rows])
+        """Return a subset of scenes."""
+        index = torch.from_numpy(np.asarray(rows, np.int64))
+        return Data(self.lr[index], self.hr[index], self.target[index], self.here[rows])
 
     def weight(self, rows: NDArray[np.integer], side: int, device: torch.device) -> torch.Tensor:
-        """Return (b, R * side, C * side) float: 1 for tokens of tiles that there are, else 0."""
+        """Return (b, R * side, C * side) float weights: 1 for tokens of valid tiles, else 0."""
         return repeat(torch.from_numpy(self.here[rows]).to(device), side).float()
 
     def batch(
         self, rows: NDArray[np.integer], device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return LR, HR and target tokens of some scenes in float32 on the device."""
-        at = torch.from_numpy(np.asarray(rows, np.int64))
-        lr, hr, target = (x[at].to(device).float() for x in (self.lr, self.hr, self.target))
+        """Return LR, HR and target tokens of a batch of scenes in float32 on the device."""
+        index = torch.from_numpy(np.asarray(rows, np.int64))
+        lr, hr, target = (x[index].to(device).float() for x in (self.lr, self.hr, self.target))
         return lr, hr, target
 
 
 class FillTask:
-    """Trains a fill from its linear solution on; see `foveate.models.fit.Task`.
+    """Training task of an LR fill after its linear solution; see `foveate.models.fit.Task`.
 
     Args:
-        net: The fill, its linear part solved.
-        train: Scenes to learn from.
-        val: Scenes to choose the epoch by.
-        device: Where to train.
-        norm: Weight of the length in the loss; 0 leaves the cosine of Eq. 8.
+        net: The LR fill, with its linear part solved.
+        train: Training scenes.
+        val: Validation scenes, for early stopping.
+        device: Device of the training.
+        norm: Weight of the smooth L1 term of the loss; 0: only the cosine (Eq. 8).
     """
 
     def __init__(
@@ -163,13 +162,13 @@ class FillTask:
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the representation loss of the fill."""
-        del draw  # nothing is drawn but dropout
+        del draw  # the only randomness is dropout
         lr, _, target = self._train.batch(rows, self._device)
         weight = self._train.weight(rows, self.net.shape.hr_side, self._device)
         return representation_loss(self.net(lr), target, _centre(target), weight, norm=self._norm)
 
     def validate(self) -> dict[str, float]:
-        """Return the mean cosine of filled and true tokens."""
+        """Return the mean cosine of predicted and true tokens."""
         side, total, n = self.net.shape.hr_side, 0.0, 0
         for start in range(0, len(self._val), _AT_ONCE):
             rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
@@ -181,27 +180,27 @@ class FillTask:
 
 
 class PredictorTask:
-    """Trains a predictor; see `foveate.models.fit.Task`.
+    """Training task of a predictor; see `foveate.models.fit.Task`.
 
-    What it starts from, the fill, stays as it is: what completion adds is then measured against it.
+    The LR fill is frozen, so that the gain of completion can be measured against it.
 
     Args:
-        net: The predictor, its fill trained; or `Aligned` with one, to be trained to its texts too.
-        train: Scenes to learn from.
-        val: Scenes to choose the epoch by.
-        device: Where to train.
-        scores: (s, R, C) of the sampler for the training scenes: masks are drawn as the sampler
-            would have them (stage II); None for random ones (stage I).
-        norm: Weight of the length in the loss; 0 leaves the cosine of Eq. 8.
-        observed: Weight of an observed token in the loss, unobserved ones having 1; 1 is Eq. 8.
-        kriging: Whether to train nothing but the kriging.
-        has: Which training and which validation scene has which concept, (s, K) bool each, for
+        net: The predictor with a trained fill; or `Aligned`, to train with texts, too.
+        train: Training scenes.
+        val: Validation scenes, for early stopping.
+        device: Device of the training.
+        scores: (s, R, C) scores of the sampler for the training scenes, for masks of the sampler
+            (stage II); None for random masks (stage I).
+        norm: Weight of the smooth L1 term of the loss; 0: only the cosine (Eq. 8).
+        observed: Loss weight of observed tokens, relative to unobserved tokens; 1 is Eq. 8.
+        kriging: Whether to train the kriging only.
+        has: (s, K) bool concepts of the training scenes, and of the validation scenes, for
             `Aligned`.
-        alone: Whether `Aligned` is trained to its texts and to nothing else (Eq. 9 without Eq. 8).
-        seed: Of the masks of validation, which are the same each time.
+        alone: Whether `Aligned` is trained with the texts only (Eq. 9 without Eq. 8).
+        seed: Seed of the fixed masks of the validation.
 
     Raises:
-        ParameterError: `kriging` of a predictor that has none.
+        ParameterError: `kriging` is true for a predictor without kriging.
     """
 
     def __init__(
@@ -221,19 +220,19 @@ class PredictorTask:
     ) -> None:
         self.net = net.to(device)
         self._alone = alone
-        self._own = own = net.predictor if isinstance(net, Aligned) else net
+        self._predictor = predictor = net.predictor if isinstance(net, Aligned) else net
         self._has = has
         net.requires_grad_(requires_grad=True)
-        own.fill.requires_grad_(requires_grad=False)
-        if kriging:  # a few numbers, which learn at a rate of their own
-            if own.kriging is None:
+        predictor.fill.requires_grad_(requires_grad=False)
+        if kriging:  # trained separately, since its few parameters need another learning rate
+            if predictor.kriging is None:
                 raise ParameterError(
                     "kriging=True for a predictor without kriging",
-                    "There is nothing to train.",
-                    'architecture_of("kriged")',
+                    "The predictor has no kriging parameters to train.",
+                    'Use architecture_of("kriged").',
                 )
             net.requires_grad_(requires_grad=False)
-            own.kriging.requires_grad_(requires_grad=True)
+            predictor.kriging.requires_grad_(requires_grad=True)
         self.rows = len(train)
         self._train, self._val, self._device = train, val, device
         self._scores, self._norm, self._observed = scores, norm, observed
@@ -244,95 +243,94 @@ class PredictorTask:
         self._ranks = ranks.reshape(val.here.shape)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
-        """Return the representation loss of scenes under drawn masks."""
-        own, side = self._own, self._own.shape.hr_side
-        own.fill.eval()
-        here = self._train.here[rows]
+        """Return the loss of scenes with random masks, or masks of the sampler."""
+        predictor, side = self._predictor, self._predictor.shape.hr_side
+        predictor.fill.eval()
+        valid = self._train.here[rows]
         if self._scores is None:
-            masks = random_masks(here, draw)
+            masks = random_masks(valid, draw)
         else:
-            masks = sampled_masks(here, self._scores[rows], draw)
+            masks = sampled_masks(valid, self._scores[rows], draw)
         lr, hr, target = self._train.batch(rows, self._device)
-        seen = torch.from_numpy(masks).to(self._device)
-        whole = self._train.weight(rows, side, self._device)
-        own.update_mean(target[whole > 0])
-        found = own(lr, hr, seen).tokens
-        texts = found.new_zeros(())
+        observed = torch.from_numpy(masks).to(self._device)
+        valid_tokens = self._train.weight(rows, side, self._device)
+        predictor.update_mean(target[valid_tokens > 0])
+        tokens = predictor(lr, hr, observed).tokens
+        alignment = tokens.new_zeros(())
         if isinstance(self.net, Aligned) and self._has is not None:
             match = torch.from_numpy(self._has[0][rows]).to(self._device)
-            texts = alignment_loss(self.net.logits(found, whole), match)
+            alignment = alignment_loss(self.net.logits(tokens, valid_tokens), match)
         if self._alone:
-            return texts
-        known = repeat(seen, side).float()
-        weight = whole * (1 - known + self._observed * known)
-        loss = representation_loss(found, target, own.mu, weight, norm=self._norm)
-        return loss + _ALIGNMENT * texts
+            return alignment
+        observed_tokens = repeat(observed, side).float()
+        weight = valid_tokens * (1 - observed_tokens + self._observed * observed_tokens)
+        loss = representation_loss(tokens, target, predictor.mu, weight, norm=self._norm)
+        return loss + _ALIGNMENT * alignment
 
     def validate(self) -> dict[str, float]:
-        """Return how well unobserved tiles are completed, and whether predictions collapse.
+        """Return the quality of completed unobserved tiles, and the spread of predictions.
 
-        "score" is the mean centred cosine over `VALIDATED` shares; "spread" the standard deviation
-        of predictions over that of the targets at unobserved tiles: near 0 they all are one. Of
-        `Aligned` the score has the loss of the texts, "texts", taken off as in training: else it
-        might keep an epoch in which no text was learnt.
+        "score" is the mean centred cosine over the `VALIDATED` ratios; "spread" is the standard
+        deviation of predictions divided by that of the targets at unobserved tiles (near 0:
+        predictions have collapsed). For `Aligned`, the weighted alignment loss, "texts", is
+        subtracted from the score; otherwise an epoch without alignment could be kept.
         """
         cosines, spreads = [], []
         for share in VALIDATED:
-            found, true = self._unobserved(share)
-            cosines.append(float(centred_cosine(found, true, self._own.mu).mean()))
-            spreads.append(float(_spread(found) / _spread(true).clamp(min=1e-6)))
-        found = {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
+            completed, true = self._unobserved(share)
+            cosines.append(float(centred_cosine(completed, true, self._predictor.mu).mean()))
+            spreads.append(float(_spread(completed) / _spread(true).clamp(min=1e-6)))
+        result = {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
         if isinstance(self.net, Aligned) and self._has is not None:
-            found["texts"] = self._misaligned(self.net, self._has[1])
-            dense = 0.0 if self._alone else found["score"]
-            found["score"] = dense - (1.0 if self._alone else _ALIGNMENT) * found["texts"]
-        return found
+            result["texts"] = self._validate_alignment(self.net, self._has[1])
+            dense = 0.0 if self._alone else result["score"]
+            result["score"] = dense - (1.0 if self._alone else _ALIGNMENT) * result["texts"]
+        return result
 
-    def _misaligned(self, net: Aligned, has: NDArray[np.bool_]) -> float:
-        """Return the loss of the validation scenes and the texts, at the middle share."""
+    def _validate_alignment(self, net: Aligned, has: NDArray[np.bool_]) -> float:
+        """Return the alignment loss of the validation scenes at the middle ratio."""
         share, total = sorted(VALIDATED)[len(VALIDATED) // 2], 0.0
         for start in range(0, len(self._val), _AT_ONCE):
             rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
             lr, hr, _ = self._val.batch(rows, self._device)
-            seen = (self._ranks[rows] < share) & self._val.here[rows]
-            tokens = self._own(lr, hr, torch.from_numpy(seen).to(self._device)).tokens
-            whole = self._val.weight(rows, self._own.shape.hr_side, self._device)
+            observed = (self._ranks[rows] < share) & self._val.here[rows]
+            tokens = self._predictor(lr, hr, torch.from_numpy(observed).to(self._device)).tokens
+            weight = self._val.weight(rows, self._predictor.shape.hr_side, self._device)
             match = torch.from_numpy(has[rows]).to(self._device)
-            total += len(rows) * float(alignment_loss(net.logits(tokens, whole), match))
+            total += len(rows) * float(alignment_loss(net.logits(tokens, weight), match))
         return total / len(self._val)
 
     def _unobserved(self, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return completed and true tokens of the tiles that are not observed, (n, hr_dim)."""
-        side, found, true = self._own.shape.hr_side, [], []
+        """Return (n, hr_dim) completed and true tokens of unobserved tiles."""
+        side, completed, true = self._predictor.shape.hr_side, [], []
         for start in range(0, len(self._val), _AT_ONCE):
             rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
             lr, hr, target = self._val.batch(rows, self._device)
-            seen = (self._ranks[rows] < share) & self._val.here[rows]
-            done = self._own(lr, hr, torch.from_numpy(seen).to(self._device))
-            left = torch.from_numpy(self._val.here[rows] & ~seen).to(self._device)
-            where = repeat(left, side)
-            found.append(done.tokens[where])
-            true.append(target[where])
-        return torch.cat(found), torch.cat(true)
+            observed = (self._ranks[rows] < share) & self._val.here[rows]
+            result = self._predictor(lr, hr, torch.from_numpy(observed).to(self._device))
+            unobserved = torch.from_numpy(self._val.here[rows] & ~observed).to(self._device)
+            mask = repeat(unobserved, side)
+            completed.append(result.tokens[mask])
+            true.append(target[mask])
+        return torch.cat(completed), torch.cat(true)
 
 
 class SamplerTask:
-    """Trains a sampler; see `foveate.models.fit.Task`.
+    """Training task of a sampler; see `foveate.models.fit.Task`.
 
     Args:
         net: The sampler.
-        train: Scenes to learn from.
-        val: Scenes to choose the epoch by.
-        fills: What the fill makes of both, (s, R * k, C * k, hr_dim) each: of the training scenes
-            by fills that have not seen them, or the sampler would learn from errors that are too
-            small.
-        worth: (s, R, C) supervision of both, 0 to 1 (Eq. 6).
-        device: Where to train.
-        ranking: Weight of the order in a scene.
-        seed: Of the draws of the ensemble.
+        train: Training scenes.
+        val: Validation scenes, for early stopping.
+        fills: LR fill of both, (s, R * k, C * k, hr_dim) each; cross-fitted for the training
+            scenes, since errors of a fill on its own training scenes are too small.
+        worth: (s, R, C) supervision targets of both, 0 to 1 (Eq. 6).
+        device: Device of the training.
+        ranking: Weight of the pairwise ranking loss.
+        seed: Seed of the bootstrap samples of the ensemble.
     """
 
-    def __init__(  # noqa: PLR0917  (the device stands where it stands in the other tasks)
+    def __init__(  # noqa: PLR0917  (same position of the device as in the other tasks)
         self,
         net: Sampler,
         train: Data,
@@ -350,19 +348,19 @@ class SamplerTask:
         self._device, self._ranking = device, ranking
         members = net.shape.ensemble
         drawn = rng(seed, "observe/ensemble").poisson(1.0, (len(train), members))
-        drawn[:, ~drawn.any(axis=0)] = 1  # a head without any scene would stay as it was drawn
+        drawn[:, ~drawn.any(axis=0)] = 1  # a head without any scene would not be trained
         self._weights = (drawn if members > 1 else np.ones_like(drawn)).astype(np.float32)
 
     @torch.no_grad()
     def solve(self, strengths: Sequence[float], folds: NDArray[np.integer]) -> float:
-        """Set the linear part to its closed form: a ridge for each head, on its own draw.
+        """Set the linear part to its closed form: a ridge regression per head and sample.
 
         Args:
-            strengths: Of the penalty, in the variance of each input.
-            folds: (s,) parts of the training scenes, by which the strength is chosen.
+            strengths: Candidate strengths of the penalty, relative to the variance of each input.
+            folds: (s,) folds of the training scenes, for cross-validation of the strength.
 
         Returns:
-            The strength.
+            The chosen strength.
         """
         rows = [self._rows(scene) for scene in range(self.rows)]
 
@@ -376,68 +374,68 @@ class SamplerTask:
         best = strength_of(parts, strengths, "each")
         fits = [summed(share).solve(best, "each") for share in self._weights.T]
         weight, bias = (torch.cat(part) for part in zip(*fits, strict=True))
-        # Heads differ as their draws do; their mean is the fit to all scenes, which no draw is.
-        whole, level = summed(np.ones(self.rows)).solve(best, "each")
-        self.net.set_linear(weight - weight.mean(0) + whole, bias - bias.mean() + level)
+        # Shift the heads so that their mean is the fit to all scenes.
+        mean_weight, mean_bias = summed(np.ones(self.rows)).solve(best, "each")
+        self.net.set_linear(weight - weight.mean(0) + mean_weight, bias - bias.mean() + mean_bias)
         return best
 
     def _rows(self, scene: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the linear part sees of the tiles of a training scene, and their worth."""
-        here = self._train.here[scene]
+        """Return inputs and targets of the linear part for the tiles of a training scene."""
+        valid = self._train.here[scene]
         fill = self._fills[0][[scene]].to(self._device).float()
-        worth = torch.from_numpy(np.asarray(self._worth[0][scene][here], np.float64))
-        return self.net.evidence(fill, here.shape[0])[0][here], worth[:, None]
+        values = torch.from_numpy(np.asarray(self._worth[0][scene][valid], np.float64))
+        return self.net.evidence(fill, valid.shape[0])[0][valid], values[:, None]
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
-        """Return the loss of the scores of scenes, each head with its own weights of them."""
-        del draw  # nothing is drawn but dropout
+        """Return the loss of the scores of scenes, with scene weights per head."""
+        del draw  # the only randomness is dropout
         logits = self._logits(self._train, self._fills[0], rows)
-        here = torch.from_numpy(self._train.here[rows]).to(self._device).flatten(1).float()
-        worth = torch.from_numpy(np.asarray(self._worth[0][rows], np.float32)).to(self._device)
+        valid = torch.from_numpy(self._train.here[rows]).to(self._device).flatten(1).float()
+        values = torch.from_numpy(np.asarray(self._worth[0][rows], np.float32)).to(self._device)
         share = torch.from_numpy(self._weights[rows]).to(self._device)
         total = logits.new_zeros(())
         for member in range(logits.shape[-1]):
-            weight = here * share[:, [member]]
-            given = logits[..., member].flatten(1), worth.flatten(1), weight
+            weight = valid * share[:, [member]]
+            arguments = logits[..., member].flatten(1), values.flatten(1), weight
             total = total + (
-                regression_loss(*given)
+                regression_loss(*arguments)
                 if self.net.shape.plain
-                else sampler_loss(*given, ranking=self._ranking)
+                else sampler_loss(*arguments, ranking=self._ranking)
             )
         return total / logits.shape[-1]
 
     def validate(self) -> dict[str, float]:
-        """Return the share of all worth that the best tiles capture, over `VALIDATED` shares."""
+        """Return the share of the total value that the best tiles capture, over `VALIDATED`."""
         return {"score": float(self.captured().sum())}
 
     @torch.no_grad()
     def captured(self) -> NDArray[np.float64]:
-        """Return (s,) what each validation scene has of the share that the best tiles capture."""
+        """Return the (s,) contribution of each validation scene to the captured share."""
         rows = np.arange(len(self._val))
-        scores = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
-        found = scores.double().cpu().numpy()[self._val.here]
-        worth = np.asarray(self._worth[1], np.float64)[self._val.here]
+        means = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
+        scores = means.double().cpu().numpy()[self._val.here]
+        values = np.asarray(self._worth[1], np.float64)[self._val.here]
         scene = np.nonzero(self._val.here)[0]
-        order = np.argsort(-found, kind="stable")
+        order = np.argsort(-scores, kind="stable")
         total = np.zeros(len(rows))
         for share in VALIDATED:
             best = order[: max(1, int(share * len(order)))]
-            total += np.bincount(scene[best], worth[best], len(rows))
-        return total / (len(VALIDATED) * max(worth.sum(), 1e-12))
+            total += np.bincount(scene[best], values[best], len(rows))
+        return total / (len(VALIDATED) * max(values.sum(), 1e-12))
 
     def _logits(self, data: Data, fill: torch.Tensor, rows: NDArray[np.integer]) -> torch.Tensor:
-        at = torch.from_numpy(np.asarray(rows, np.int64))
-        lr = data.lr[at].to(self._device).float()
-        return self.net(lr, fill[at].to(self._device).float())
+        index = torch.from_numpy(np.asarray(rows, np.int64))
+        lr = data.lr[index].to(self._device).float()
+        return self.net(lr, fill[index].to(self._device).float())
 
 
 def new_predictor(shape: Shape, form: Architecture, *, conv_fill: bool, seed: int) -> Predictor:
-    """Return a predictor with seeded first weights."""
+    """Return a predictor with seeded initial weights."""
     return random_weights(lambda: Predictor(shape, form, conv_fill=conv_fill), seed)
 
 
 def new_sampler(shape: Shape, seed: int) -> Sampler:
-    """Return a sampler with seeded first weights."""
+    """Return a sampler with seeded initial weights."""
     return random_weights(lambda: Sampler(shape), seed)
 
 
@@ -446,5 +444,5 @@ def _spread(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _centre(target: torch.Tensor) -> torch.Tensor:
-    """Return the centre of the features, which are stored centred."""
+    """Return the mean of the features: zero, since they are stored centred."""
     return target.new_zeros(target.shape[-1])
