@@ -45,10 +45,10 @@ def test_a_budget_is_returned_as_it_is():
         ("nan", "'nan' is not a budget"),
         (True, "'True' is not a budget"),
         (None, "'None' is not a budget"),
-        ("0", "a budget of 0 tiles. A budget is a finite number above 0"),
+        ("0", "a budget of 0 tiles. A budget must be finite and positive"),
         ("-3%", "a budget of -3% tiles"),
-        ("inf", "a budget of inf tiles. A budget is a finite number above 0"),
-        ("110%", "a budget of 110% of the tiles. A share is at most 100%"),
+        ("inf", "a budget of inf tiles. A budget must be finite and positive"),
+        ("110%", "a budget of 110% of the tiles. A share must be at most 100%"),
         ("5, tiles=6", "two limits on tiles in '5, tiles=6'. One limit per unit"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_ledger_counts_units_that_are_not_limited():
 
 @pytest.mark.parametrize("amount", [-1, float("nan")])
 def test_a_ledger_takes_nothing_back(amount):
-    with pytest.raises(BudgetError, match=r"Amounts are 0 or more"):
+    with pytest.raises(BudgetError, match=r"Amounts must be >= 0"):
         Ledger.open(Budget.parse("2")).spend(tiles=amount)
 
 
@@ -187,7 +187,7 @@ def test_a_ledger_spends_ten_tenths_of_one_but_no_whole_unit_too_many():
 
 
 def test_a_share_needs_a_pool():
-    with pytest.raises(BudgetError, match="A share needs a pool whose total is known"):
+    with pytest.raises(BudgetError, match="A share needs a pool with a known total"):
         Ledger.open(Budget.parse("10%"))
     assert Ledger.open(Budget.parse("10%"), {"tiles": np.ones(50)}).limits == {"tiles": 5}
 

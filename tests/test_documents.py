@@ -51,15 +51,15 @@ def test_yaml_is_read_by_the_core_schema(text, content):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.yaml", "a: 1\nb: 2\na: 3\n", "line 3 states 'a' a second time, line 1 did before"),
-        ("a.yaml", "{a: 1, a: 1}", "line 1 states 'a' a second time"),
-        ("a", "x:\n  - {b: 1}\n  - b: 1\n    'b': 2\n", "line 4 states 'b' a second time"),
-        ("a.json", '{"a": {"b": 1},\n "c": {"b": 1,\n"b": 2}}', "states 'b' a second time"),
-        ("a.geojson", '{"é": 1,\n"é": 1}', "line 2 states 'é' a second time"),
+        ("a.yaml", "a: 1\nb: 2\na: 3\n", r"line 3 has the duplicate key 'a' \(first in line 1\)"),
+        ("a.yaml", "{a: 1, a: 1}", "line 1 has the duplicate key 'a'"),
+        ("a", "x:\n  - {b: 1}\n  - b: 1\n    'b': 2\n", "line 4 has the duplicate key 'b'"),
+        ("a.json", '{"a": {"b": 1},\n "c": {"b": 1,\n"b": 2}}', "has the duplicate key 'b'"),
+        ("a.geojson", '{"é": 1,\n"é": 1}', "line 2 has the duplicate key 'é'"),
         ("a.toml", "a = 1\na = 2\n", "not valid TOML.*line 2"),
         ("a.yaml", "x: 010", "line 1 has the number 010.*write 10, or '010' in quotes"),
         ("a.yaml", "x: -007", "the number -007"),
-        ("a.yaml", "x:\n\ty: 1", "not valid YAML.*line 2.*Indent with blanks"),
+        ("a.yaml", "x:\n\ty: 1", "not valid YAML.*line 2.*Indent with spaces"),
         ("a.yaml", "x: !!python/object:os.system {}", "not valid YAML"),
     ],
 )

@@ -110,9 +110,9 @@ def test_of_names_windows_of_one_scene():
 
 
 def test_columns_of_different_lengths_are_refused():
-    with pytest.raises(ParameterError, match="All columns of a Tiles have one length"):
+    with pytest.raises(ParameterError, match="All columns must have the same length"):
         Tiles.of("s", [[0, 0, 1, 1]], row=[0, 1])
-    with pytest.raises(ParameterError, match="All columns of a Tiles have one length"):
+    with pytest.raises(ParameterError, match="All columns must have the same length"):
         Tiles(("s",), *([np.ones((2, 2))] * 10))
 
 

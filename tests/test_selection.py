@@ -71,8 +71,8 @@ def test_a_budget_below_the_first_choice_says_its_price():
     with pytest.raises(BudgetError) as caught:
         ranking(costs=costs).at("area=2, tiles=3")
     assert str(caught.value) == (
-        "a budget of area=2, tiles=3 does not buy the first choice, which costs area=8, tiles=1. "
-        "A selection is the front of the ranking: a cheaper tile further down is not taken "
+        "a budget of area=2, tiles=3 is less than the cost of the first tile, area=8, tiles=1. "
+        "A selection is a prefix of the ranking; a cheaper tile of lower rank is not selected "
         "instead. Use at least area=8, tiles=1."
     )
 
@@ -85,15 +85,15 @@ def test_an_empty_pool_has_nothing_to_buy():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rows": (2, 0, 2, 1)}, "rows repeat. A row can be chosen once."),
+        ({"rows": (2, 0, 2, 1)}, "rows are repeated. Rows must be unique."),
         ({"rows": (2, 0, 4, 1)}, "rows outside a pool of 4. Allowed: 0 to 3."),
         ({"rows": (2, 0, -1, 1)}, "rows outside a pool of 4. Allowed: 0 to 3."),
-        ({"rows": (0,), "score": (1,), "n": 0}, "rows outside a pool of 0. It has no rows."),
-        ({"rows": (0.5,), "score": (1,)}, "rows of shape (1,) and dtype float64. Rows are"),
-        ({"rows": 3, "score": 3}, "rows of shape () and dtype int64. Rows are"),
-        ({"score": (1, 2)}, "2 scores for 4 rows. One score per row."),
+        ({"rows": (0,), "score": (1,), "n": 0}, "rows outside a pool of 0. The pool has no rows."),
+        ({"rows": (0.5,), "score": (1,)}, "rows of shape (1,) and dtype float64. Rows must"),
+        ({"rows": 3, "score": 3}, "rows of shape () and dtype int64. Rows must"),
+        ({"score": (1, 2)}, "2 scores for 4 rows. Expected one score per row."),
         ({"score": (1, np.nan, 2, np.nan)}, "a row without a score (NaN) is ranked before a row"),
-        ({"ids": ["a"]}, "1 ids for a pool of 4. One id per row."),
+        ({"ids": ["a"]}, "1 ids for a pool of 4. Expected one id per row."),
         ({"costs": {"area": [1.0]}}, "costs in 'area' of shape (1,) for a pool of 4"),
     ],
 )
@@ -108,7 +108,7 @@ def test_unscored_rows_come_last():
 
 
 def test_a_mask_is_not_taken_for_rows():
-    with pytest.raises(DataError, match=r"For a mask use np\.flatnonzero\(mask\)"):
+    with pytest.raises(DataError, match=r"Use np\.flatnonzero\(mask\) for a mask"):
         Selection(np.array([True, False]), 2)
 
 

@@ -1,8 +1,8 @@
-"""Budgets, the ledger that keeps them, and what a tile costs.
+"""Budgets, ledgers, and geodesic areas of tiles.
 
 A budget limits any number of additive costs at once: tiles, pixels, area, bytes, passes, money.
-Shares are shares of the pool that remains after exclusions, measured in the budget's own unit,
-and round down. A budget is never exceeded, not by one tile; what is left over is reported.
+Shares are relative to the pool after exclusions, in the unit of the limit, and are rounded down. A
+budget is never exceeded, not even by one tile; the unspent remainder is reported.
 """
 
 from __future__ import annotations
@@ -22,37 +22,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLACK = 1e-9
-# A unit may be a column of any name (eo:cloud_cover): a colon ends it only where no "=" does.
+# A unit may be any column name (eo:cloud_cover): a colon is the separator only if there is no "=".
 _AMOUNT = re.compile(
     r"^\s*(?:(?P<unit>[^\W\d][^=]*?)\s*(?:=|:(?!.*=)))?\s*(?P<value>[^%\s]+)\s*(?P<share>%)?\s*$"
 )
-_HOW = (
-    "Type a number of tiles (--budget 500), a share (10%), or unit=amount (pixels=1e9, area=25%)."
-)
+_HOW = "Use a number of tiles (--budget 500), a share (10%), or unit=amount (pixels=1e9, area=25%)."
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One limit: an absolute amount of the unit, or a share (0 to 1) of the pool's total."""
+    """A limit: an absolute amount of the unit, or a share (0 to 1) of the total of the pool."""
 
     value: float
     share: bool = False
 
     def __str__(self) -> str:
-        """Write the amount as a user would type it, with every digit that it has."""
+        """Format the amount as user input, without loss of digits."""
         text = np.format_float_positional(self.value, trim="-")
         return f"{Decimal(text).scaleb(2).normalize():f}%" if self.share else text
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on additive costs, all of which hold at once.
+    """Limits on additive costs; all limits must be satisfied.
 
     Attributes:
         limits: Unit -> `Amount`.
 
     Raises:
-        BudgetError: No limit, a limit that is not positive and finite, a share above 100 %.
+        BudgetError: There is no limit, a limit is not positive and finite, or a share is above
+            100 %.
 
     >>> Budget.parse("10%").resolve({"tiles": np.ones(57)})
     {'tiles': 5.0}
@@ -67,22 +66,22 @@ class Budget:
         for unit, amount in self.limits.items():
             if not (np.isfinite(amount.value) and amount.value > 0):
                 raise BudgetError(
-                    f"a budget of {amount} {unit}", "A budget is a finite number above 0.", _HOW
+                    f"a budget of {amount} {unit}", "A budget must be finite and positive.", _HOW
                 )
             if amount.share and amount.value > 1:
                 raise BudgetError(
                     f"a budget of {amount} of the {unit}",
-                    "A share is at most 100%.",
-                    f"For a number of {unit} leave out the percent sign.",
+                    "A share must be at most 100%.",
+                    f"For a number of {unit} omit the percent sign.",
                 )
 
     @classmethod
     def parse(cls, text: str | float | Mapping[str, float | str] | Budget) -> Budget:
-        """Read a budget from what a user types.
+        """Parse a budget from user input.
 
         Args:
             text: ``"10%"``, ``"500"``, ``"tiles=8, passes=24"``, a number of tiles, a mapping of
-                unit to amount, or a budget (returned as it is). A bare amount counts tiles.
+                unit to amount, or a budget (returned unchanged). Amounts without a unit are tiles.
 
         Raises:
             BudgetError: The text is not a budget.
@@ -104,23 +103,24 @@ class Budget:
         return cls(limits)
 
     def __str__(self) -> str:
-        """Write the budget so that `parse` reads it again."""
+        """Format the budget as valid input of `parse`."""
         if list(self.limits) == ["tiles"]:
             return str(self.limits["tiles"])
         return ", ".join(f"{unit}={amount}" for unit, amount in self.limits.items())
 
     def resolve(self, costs: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
-        """Turn shares into absolute limits over a pool.
+        """Convert shares to absolute limits for a pool.
 
         Args:
             costs: Unit -> (n,) cost of each tile of the pool.
 
         Returns:
-            Unit -> limit. Whole-numbered costs give whole-numbered limits (rounded down).
+            Unit -> limit. Limits of integer costs are integers (rounded down). A limit above the
+            total of the pool is allowed and has no effect.
 
         Raises:
-            BudgetError: A unit that the pool has no costs for, or a limit that buys not even the
-                cheapest tile. (A limit above the pool's total is none: it buys everything.)
+            BudgetError: The pool has no costs in a unit, or a limit is below the cost of the
+                cheapest tile.
             DataError: A cost is negative, infinite or NaN.
         """
         resolved = {}
@@ -129,7 +129,7 @@ class Budget:
                 raise BudgetError(
                     f"a budget in {unit!r}",
                     f"This pool has costs in: {', '.join(sorted(costs))}."
-                    + (" An area needs scenes that lie on the Earth." if unit == "area" else ""),
+                    + (" An area needs georeferenced scenes." if unit == "area" else ""),
                     f"Use {'pixels=' if 'pixels' in costs else ''}{amount} instead."
                     if unit == "area" and amount.share
                     else "Use pixels=1e9, or a number of tiles, instead."
@@ -138,11 +138,13 @@ class Budget:
                 )
             cost = np.asarray(costs[unit], dtype=np.float64)
             if not (np.isfinite(cost) & (cost >= 0)).all():
-                raise DataError(f"negative or missing costs in {unit!r}", "A cost is 0 or more.")
+                raise DataError(
+                    f"negative or missing costs in {unit!r}", "Costs must be finite and >= 0."
+                )
             total = float(cost.sum())
             limit = amount.value * total if amount.share else amount.value
             if (cost == np.floor(cost)).all():
-                # 29 % of 100 is 28.999999999999996 in floating point.
+                # Allow for rounding: 29 % of 100 is 28.999999999999996 in floating point.
                 ulps = 4 * np.spacing(limit) if amount.share else 0.0
                 limit = float(np.floor(limit + ulps))
             cheapest = float(cost.min()) if cost.size else 0.0
@@ -150,7 +152,7 @@ class Budget:
                 share = f"{math.ceil(1000 * 100 * cheapest / total) / 1000:g}%"
                 what = f"{amount} of the {unit}" if amount.share else f"{amount} {unit}"
                 raise BudgetError(
-                    f"a budget of {what} is worth less than one tile",
+                    f"a budget of {what} is less than one tile",
                     f"One of the pool's {cost.size} tiles is {share} of it."
                     if unit == "tiles"
                     else f"The cheapest of the pool's {cost.size} tiles costs {cheapest:.10g}, "
@@ -182,10 +184,10 @@ def affordable(
     costs: Mapping[str, NDArray[np.floating]],
     limits: Mapping[str, float],
 ) -> int:
-    """Return how many tiles from the front of `order` fit under all limits.
+    """Return the length of the longest prefix of `order` within all limits.
 
-    The prefix ends at the first tile that does not fit: skipping it for a cheaper one would
-    break the nesting of larger budgets in smaller ones.
+    The prefix ends at the first tile that exceeds a limit; skipping it for a cheaper tile would
+    break the nesting of selections of different budgets.
 
     Args:
         order: (k,) rows, best first.
@@ -201,14 +203,15 @@ def affordable(
 
 
 def ceiling(limit: float, cost: NDArray[np.floating]) -> float:
-    """Return the largest floating-point sum of costs that counts as within `limit`.
+    """Return the largest floating-point sum of costs that is within `limit`.
 
-    Sums of decimal costs are off by rounding: ten times 0.1 must fit into 1. Whole numbers add up
-    exactly and get no slack, others less than the cheapest tile: no tile too many ever fits.
+    Sums of decimal costs have rounding errors: ten times 0.1 must be within 1. Sums of integers are
+    exact and need no tolerance; for other costs it is less than the cheapest tile, so that the
+    limit is never exceeded by a tile.
 
     Args:
         limit: The absolute limit.
-        cost: (n,) costs of the pool in the limit's unit.
+        cost: (n,) costs of the pool in the unit of the limit.
     """
     if (cost == np.floor(cost)).all():
         return limit
@@ -217,11 +220,11 @@ def ceiling(limit: float, cost: NDArray[np.floating]) -> float:
 
 @dataclass
 class Ledger:
-    """Spends a budget step by step: the cost is booked before the work is done.
+    """Account of spending under a budget; costs are booked before the work is done.
 
     Attributes:
         limits: Unit -> absolute limit.
-        spent: Unit -> spent so far.
+        spent: Unit -> amount spent so far.
     """
 
     limits: dict[str, float]
@@ -229,10 +232,10 @@ class Ledger:
 
     @classmethod
     def open(cls, budget: Budget, costs: Mapping[str, NDArray[np.floating]] | None = None) -> Self:
-        """Open a ledger for `budget`; `costs` are needed to resolve shares.
+        """Open a ledger for `budget`; `costs` are required to resolve shares.
 
         Raises:
-            BudgetError: A share without `costs`.
+            BudgetError: The budget has a share, and `costs` is None.
         """
         if costs is not None:
             return cls(budget.resolve(costs))
@@ -240,34 +243,34 @@ class Ledger:
             if amount.share:
                 raise BudgetError(
                     f"a budget of {amount} of the {unit}",
-                    "A share needs a pool whose total is known.",
-                    f"Give an absolute number of {unit}.",
+                    "A share needs a pool with a known total.",
+                    f"Use an absolute number of {unit}.",
                 )
         return cls({unit: amount.value for unit, amount in budget.limits.items()})
 
     def left(self, unit: str) -> float:
-        """Return what remains of `unit`; infinity when the budget does not limit it."""
+        """Return the remaining amount of `unit`; infinity if the budget does not limit it."""
         return max(0.0, self.limits.get(unit, float("inf")) - self.spent.get(unit, 0.0))
 
     def can(self, **amounts: float) -> bool:
-        """Say whether all the amounts fit at once."""
+        """Return whether all amounts can be spent."""
         for unit, amount in amounts.items():
             limit, spent = self.limits.get(unit, float("inf")), self.spent.get(unit, 0.0)
-            whole = float(spent).is_integer() and float(amount).is_integer()
-            # Whole numbers add up exactly; others are off by rounding.
-            if spent + amount > (limit if whole else limit * (1 + _SLACK)):
+            exact = float(spent).is_integer() and float(amount).is_integer()
+            # Sums of integers are exact; other sums need a tolerance.
+            if spent + amount > (limit if exact else limit * (1 + _SLACK)):
                 return False
         return True
 
     def spend(self, **amounts: float) -> None:
-        """Book the amounts, or refuse them all.
+        """Book all amounts, or none of them.
 
         Raises:
-            BudgetError: An amount is negative, or one of them does not fit; nothing is booked.
+            BudgetError: An amount is negative or exceeds its limit; no amount is booked.
         """
         for unit, amount in amounts.items():
             if not amount >= 0:
-                raise BudgetError(f"spending {amount} {unit}", "Amounts are 0 or more.")
+                raise BudgetError(f"spending {amount} {unit}", "Amounts must be >= 0.")
             if not self.can(**{unit: amount}):
                 raise BudgetError(
                     f"spending {amount:.10g} {unit} with {self.left(unit):.10g} left of "
@@ -279,16 +282,16 @@ class Ledger:
 
 
 def geodesic_area(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the area on the WGS84 ellipsoid.
+    """Compute areas on the WGS84 ellipsoid.
 
-    Authalic latitudes map the ellipsoid onto a sphere of equal area (Snyder, Map Projections,
-    1987, eq. 3-11 to 3-13), on which the area between an edge and the equator has a closed form
-    (Karney, Algorithms for geodesics, 2013, eq. 64). An edge is then a great circle instead of a
-    geodesic: the area is off by 2e-8 of it for sides of 25 km, by 1e-5 for sides of 500 km.
+    Authalic latitudes map the ellipsoid to a sphere of equal area (Snyder, Map Projections, 1987,
+    eq. 3-11 to 3-13), on which the area between an edge and the equator has a closed form (Karney,
+    Algorithms for geodesics, 2013, eq. 64). Edges are great circles instead of geodesics; the
+    relative error is 2e-8 for sides of 25 km, and 1e-5 for sides of 500 km.
 
     Args:
         polygons: (n,) shapely polygons or multipolygons in longitude and latitude, degrees,
-            without holes. An edge takes the shorter way around the globe.
+            without holes. Edges take the shorter way around the globe.
 
     Returns:
         (n,) float64, square metres.
@@ -305,14 +308,14 @@ def geodesic_area(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
     inside = owner[1:] == owner[:-1]
     count = np.size(parts)
     excess = np.abs(np.bincount(owner[1:][inside], edge[inside], count))
-    # Around a pole the edges give the area between the outline and the equator.
+    # For a polygon around a pole, the sum is the area between its outline and the equator.
     around = np.abs(np.bincount(owner[1:][inside], step[inside], count)) > np.pi
-    found = np.where(around, 2 * np.pi - excess, excess) * _AUTHALIC_RADIUS**2
-    return np.bincount(whole, found, np.size(polygons))
+    areas = np.where(around, 2 * np.pi - excess, excess) * _AUTHALIC_RADIUS**2
+    return np.bincount(whole, areas, np.size(polygons))
 
 
 def _authalic(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Latitude on the sphere of equal area, radians."""
+    """Return the authalic latitude in radians."""
     return np.arcsin(np.clip(_authalic_q(np.sin(latitude)) / _authalic_q(1.0), -1, 1))
 
 

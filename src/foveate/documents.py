@@ -1,8 +1,8 @@
-"""Files that users write: YAML, TOML and JSON, in which nothing is stated twice or misread.
+"""Strict reading of YAML, TOML and JSON files of users; duplicate keys are errors.
 
-YAML is read by the core schema of YAML 1.2: ``no``, ``on`` and ``1:30`` are texts, where YAML 1.1
-makes a truth value and the number 90 of them. ``010`` is 8 in the one and 10 in the other, and
-refused.
+YAML is read with the core schema of YAML 1.2: ``no``, ``on`` and ``1:30`` are strings; in YAML 1.1
+they are booleans and the number 90. ``010`` is 8 in YAML 1.1 and 10 in YAML 1.2, and raises an
+error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ZEROS = re.compile(r"[-+]?0[0-9_]+")
 
 
 class _MisreadError(ValueError):
-    """Something that is valid and not what is meant."""
+    """Valid content that is ambiguous or has duplicate keys."""
 
 
 def read_document(path: str | Path, what: str, expected: str = "", kind: str = "") -> Any:
@@ -31,12 +31,13 @@ def read_document(path: str | Path, what: str, expected: str = "", kind: str = "
 
     Args:
         path: The file; see `read_text` for its encoding.
-        what: What it is, for messages: "classes file".
-        expected: What it should hold, for messages.
-        kind: What it is called: TOML, JSON or anything else for YAML; by the suffix if empty.
+        what: Kind of the file in error messages: "classes file".
+        expected: Expected content, for error messages.
+        kind: Format: TOML, JSON, or any other value for YAML; if empty, by the suffix.
 
     Raises:
-        DataError: It cannot be read, is malformed, or states a name twice; with the line.
+        DataError: The file cannot be read, is malformed, or has a duplicate key; the message
+            contains the line.
     """
     return parse_document(read_text(path, what), path, what, expected, kind)
 
@@ -44,7 +45,7 @@ def read_document(path: str | Path, what: str, expected: str = "", kind: str = "
 def parse_document(
     text: str, path: str | Path, what: str, expected: str = "", kind: str = ""
 ) -> Any:
-    """Read the text of a document; see `read_document`."""
+    """Parse the text of a document; see `read_document`."""
     kind = kind or _KINDS.get(Path(path).suffix.lower(), "YAML")
     try:
         if kind.upper() == "TOML":
@@ -56,63 +57,63 @@ def parse_document(
         return yaml.load(text, _yaml_loader())  # noqa: S506  (a safe loader)
     except _MisreadError as error:
         raise DataError(f"the {what} {printable(str(path))!r}: {error}", expected) from error
-    except Exception as error:  # each parser has its own; the message has the line
+    except Exception as error:  # each parser has its own exceptions; the message has the line
         raise DataError(
             f"the {what} {printable(str(path))!r} is not valid {kind}: "
             f"{' '.join(str(error).split())}",
             expected,
-            "Indent with blanks instead of tabs." if r"'\t'" in str(error) else "",
+            "Indent with spaces instead of tabs." if r"'\t'" in str(error) else "",
         ) from error
 
 
 def parse_json(text: str) -> Any:
-    """Read JSON in which no object has a name twice.
+    """Parse JSON, and raise an error for duplicate keys.
 
     Raises:
-        ValueError: It is malformed, or one has; the message has the line.
+        ValueError: The text is malformed, or has a duplicate key; the message contains the line.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            # JSON keeps no lines: those of the name are as near as it gets.
-            key = re.compile(re.escape(json.dumps(twice, ensure_ascii=False)) + r"\s*:")
-            lines = [text.count("\n", 0, at.start()) + 1 for at in key.finditer(text)]
-            where = f"line {lines[1]} states" if len(lines) > 1 else "an object states"
-            raise _MisreadError(f"{where} {twice!r} a second time")
-        return found
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
+            duplicate = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            # The parser has no line numbers; search for the key in the text instead.
+            key = re.compile(re.escape(json.dumps(duplicate, ensure_ascii=False)) + r"\s*:")
+            lines = [text.count("\n", 0, match.start()) + 1 for match in key.finditer(text)]
+            where = f"line {lines[1]} has" if len(lines) > 1 else "an object has"
+            raise _MisreadError(f"{where} the duplicate key {duplicate!r}")
+        return mapping
 
-    return json.loads(text, object_pairs_hook=once)
+    return json.loads(text, object_pairs_hook=unique)
 
 
 @functools.cache
 def _yaml_loader() -> Any:
-    """Return the loader (built on use: importing yaml takes a while)."""
+    """Return the loader, built on first use because importing yaml is slow."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """The safe loader with the core schema, and without repeated names."""
+        """The safe loader with the core schema; duplicate keys are errors."""
 
-        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as PyYAML has it)
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as in PyYAML)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-            seen: dict[str, int] = {}
+            lines: dict[str, int] = {}
             for key, _ in node.value:
                 line = key.start_mark.line + 1
                 name = key.value if isinstance(key, yaml.ScalarNode) else str(key.start_mark)
-                if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                if name in lines and key.tag != "tag:yaml.org,2002:merge":
                     raise _MisreadError(
-                        f"line {line} states {name!r} a second time, line {seen[name]} did before"
+                        f"line {line} has the duplicate key {name!r} (first in line {lines[name]})"
                     )
-                seen[name] = line
+                lines[name] = line
             return super().construct_mapping(node, deep)
 
         def construct_zeros(self, node: Any) -> Any:
             number = node.value.lstrip("+-0_") or "0"
             raise _MisreadError(
-                f"line {node.start_mark.line + 1} has the number {node.value}, which is octal to "
-                f"some readers; write {number}, or '{node.value}' in quotes for a text"
+                f"line {node.start_mark.line + 1} has the number {node.value}, which is octal in "
+                f"YAML 1.1; write {number}, or '{node.value}' in quotes for a string"
             )
 
     core = {
@@ -128,7 +129,7 @@ def _yaml_loader() -> Any:
     }
     for name, (pattern, first) in core.items():
         letters = [letter.strip("\0") for letter in first]
-        whole = re.compile(f"^(?:{pattern})$")
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", whole, letters)
+        anchored = re.compile(f"^(?:{pattern})$")
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", anchored, letters)
     Loader.add_constructor("tag:yaml.org,2002:zeros", Loader.construct_zeros)
     return Loader

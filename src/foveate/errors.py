@@ -1,20 +1,20 @@
-"""Errors that say what was given, what is allowed and what to type instead.
+"""Exceptions with three parts: the given value, the allowed values, and a hint.
 
-Every error that a user can meet is a `FoveateError`. It carries three sentences; the command
-line prints them as one paragraph, and ``--json`` prints them as an object. Each child also
-derives from the built-in exception that a library user would catch.
+All errors for users are a `FoveateError`. The command line prints the three parts as one paragraph,
+and ``--json`` prints them as an object. Each subclass also derives from the corresponding built-in
+exception.
 """
 
 from __future__ import annotations
 
 
 class FoveateError(Exception):
-    """Base of all errors that foveate raises on purpose.
+    """Base class of all errors that foveate raises.
 
     Args:
-        given: What was given or found, with its value.
-        allowed: What is allowed, or what was expected.
-        hint: What to type or do instead; empty when `allowed` already says it.
+        given: The given or found value.
+        allowed: The allowed or expected values.
+        hint: What to type or do instead; empty if it is clear from `allowed`.
     """
 
     def __init__(self, given: str, allowed: str = "", hint: str = "") -> None:
@@ -29,7 +29,7 @@ class FoveateError(Exception):
         return " ".join(part if part[-1] in ".?!:" else f"{part}." for part in parts if part)
 
     def to_dict(self) -> dict[str, str]:
-        """Return the error as plain strings, for ``--json``."""
+        """Return the error as a dict of strings, for ``--json``."""
         return {
             "error": type(self).__name__,
             "given": self.given,
@@ -40,23 +40,23 @@ class FoveateError(Exception):
 
 
 class ParameterError(FoveateError, ValueError):
-    """An option or argument has a value that cannot be used."""
+    """The value of an option or argument is invalid."""
 
 
 class UnknownNameError(FoveateError, LookupError):
-    """A name (method, model, export target, class) is not known."""
+    """A name (method, model, export target, class) is unknown."""
 
 
 class BudgetError(FoveateError, ValueError):
-    """A budget is malformed, buys nothing, or would be exceeded."""
+    """A budget is malformed, is less than one tile, or would be exceeded."""
 
 
 class DataError(FoveateError, ValueError):
-    """A file or array of the user's cannot be read or does not fit the others."""
+    """A file or array of the user cannot be read or does not match the others."""
 
 
 class UnavailableError(DataError):
-    """A file that may well be there cannot be had now: network, server, rights, credentials."""
+    """A file cannot be accessed now (network, server, permissions, credentials); it may exist."""
 
 
 class StorageError(FoveateError, OSError):
@@ -64,7 +64,7 @@ class StorageError(FoveateError, OSError):
 
     def __init__(self, given: str, allowed: str = "", hint: str = "") -> None:
         super().__init__(given, allowed, hint)
-        # OSError takes three strings for an errno, its text and a file name.
+        # OSError interprets three arguments as errno, its text and a file name.
         self.errno, self.strerror, self.filename = None, None, None
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class MissingExtraError(FoveateError, ImportError):
 
 
 class MissingCapabilityError(FoveateError, TypeError):
-    """A model cannot do what is asked of it (give tokens, embed text, answer, segment)."""
+    """A model has no such capability (tokens, text embeddings, answers, segmentation)."""
 
 
 class MemoryLimitError(FoveateError, MemoryError):

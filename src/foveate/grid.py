@@ -1,7 +1,7 @@
-"""Cutting rasters into windows.
+"""Tiling of rasters into windows.
 
-`Grid` says how one raster is cut, `Tiles` is the table of the windows of any number of rasters.
-Order is always (row, column), (y, x), (height, width); y grows downwards; units are pixels.
+`Grid` is the tiling of one raster; `Tiles` is the table of the windows of any number of rasters.
+The order is always (row, column), (y, x), (height, width); y increases downwards; units are pixels.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def row_numbers(rows: ArrayLike, n: int) -> NDArray[np.int64]:
     """Return row numbers of a table of `n` rows.
 
     Args:
-        rows: Integers (negative ones count from the end) or a mask of n; possibly none.
+        rows: Integers (negative values count from the end) or an (n,) mask; may be empty.
         n: Number of rows.
 
     Raises:
-        IndexError: A row beyond the table, or a mask of another length.
+        IndexError: A row is outside the table, or a mask has another length.
     """
     index = np.asarray(rows)
     return np.arange(n)[index if index.size else index.astype(np.int64)]
@@ -63,20 +63,20 @@ def row_numbers(rows: ArrayLike, n: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, repr=False)
 class Tiles(Tabular):
-    """A table of windows, one row per tile: columns, never one object per tile.
+    """A columnar table of windows, one row per tile.
 
     Attributes:
-        scenes: Names of the scenes; `scene_code` points into them.
+        scenes: Names of the scenes, indexed by `scene_code`.
         scene_code: (n,) int32.
-        level: (n,) int16, 0 for a first cut, parent's level + 1 after `refine`.
-        row: (n,) int32, row in its grid.
-        col: (n,) int32, column in its grid.
+        level: (n,) int16, 0 for the first tiling, level of the parent + 1 after `refine`.
+        row: (n,) int32, row in the grid.
+        col: (n,) int32, column in the grid.
         y: (n,) int32, upper edge in pixels of the scene.
         x: (n,) int32, left edge in pixels of the scene.
         h: (n,) int32, height in pixels.
         w: (n,) int32, width in pixels.
-        parent: (n,) int64, row of the parent in the table that was refined, or -1.
-        valid_share: (n,) float32, share of valid pixels, 1 until it has been measured.
+        parent: (n,) int64, row of the parent in the refined table, or -1.
+        valid_share: (n,) float32, share of valid pixels; 1 before it is measured.
     """
 
     scenes: tuple[str, ...]
@@ -92,7 +92,7 @@ class Tiles(Tabular):
     valid_share: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Bring the columns to their dtypes and check that they have one length."""
+        """Convert the columns to their dtypes, and check that their lengths are equal."""
         lengths = set()
         for name, dtype in _COLUMNS.items():
             column = np.ascontiguousarray(getattr(self, name), dtype=dtype)
@@ -100,11 +100,11 @@ class Tiles(Tabular):
             lengths.add(column.shape)
         if len(lengths) > 1 or len(next(iter(lengths))) != 1:
             raise ParameterError(
-                f"columns of shapes {sorted(lengths)}", "All columns of a Tiles have one length."
+                f"columns of shapes {sorted(lengths)}", "All columns must have the same length."
             )
 
     def __repr__(self) -> str:
-        """Return a line, however many tiles there are."""
+        """Return one line: the number of tiles and scenes."""
         return f"Tiles({len(self):,} of {len(self.scenes):,} scenes)"
 
     @classmethod
@@ -117,13 +117,13 @@ class Tiles(Tabular):
         col: ArrayLike | None = None,
         level: int = 0,
     ) -> Self:
-        """Make a table of the windows of one scene.
+        """Return the table of the windows of one scene.
 
         Args:
             scene: Name of the scene.
             windows: (n, 4) integers ``y, x, h, w`` in pixels.
-            row: (n,) rows in a grid; 0, 1, 2 ... when not given.
-            col: (n,) columns in a grid; 0 when not given.
+            row: (n,) rows in the grid; by default 0, 1, 2 ...
+            col: (n,) columns in the grid; by default 0.
             level: Level of refinement.
         """
         boxes = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
@@ -138,11 +138,11 @@ class Tiles(Tabular):
 
     @classmethod
     def concat(cls, tables: Sequence[Tiles]) -> Self:
-        """Stack tables; scenes of one name become one scene. `parent` is kept as it is."""
+        """Concatenate tables, merging scenes of the same name. `parent` is not changed."""
         names = tuple(dict.fromkeys(name for table in tables for name in table.scenes))
-        place = {name: i for i, name in enumerate(names)}
+        code = {name: i for i, name in enumerate(names)}
         codes = [
-            np.array([place[s] for s in t.scenes], np.int32)[t.scene_code] for t in tables if len(t)
+            np.array([code[s] for s in t.scenes], np.int32)[t.scene_code] for t in tables if len(t)
         ]
         columns = {
             name: np.concatenate([getattr(t, name) for t in tables] or [np.empty(0, dtype)])
@@ -159,27 +159,27 @@ class Tiles(Tabular):
 
     @property
     def scene(self) -> NDArray[np.str_]:
-        """(n,) str: name of the scene of each tile."""
+        """(n,) str, name of the scene of each tile."""
         names = np.array(self.scenes, dtype=np.str_)
         return names[self.scene_code] if len(self) else np.empty(0, np.str_)
 
     @property
     def tile_id(self) -> NDArray[np.str_]:
-        """(n,) str: unique name of each window, derived from scene and pixels alone.
+        """(n,) str, unique id of each window, derived from scene and pixels only.
 
-        Numbers are zero-padded, so the order of the ids is the order of scene, y and x.
+        Numbers are zero-padded, so ids are sorted by scene, y and x.
         """
         parts = ((self.y, "/y{:06d}"), (self.x, "_x{:06d}"), (self.h, "_{}"), (self.w, "x{}"))
         ids = self.scene
-        for column, form in parts:  # a text for each number that occurs, not for each tile
-            numbers, place = np.unique(column, return_inverse=True)
-            texts = np.array([form.format(number) for number in numbers.tolist()], np.str_)
-            ids = np.strings.add(ids, texts[place])
+        for column, template in parts:  # format each distinct number once, not once per tile
+            numbers, index = np.unique(column, return_inverse=True)
+            texts = np.array([template.format(number) for number in numbers.tolist()], np.str_)
+            ids = np.strings.add(ids, texts[index])
         return ids
 
     @property
     def pixels(self) -> NDArray[np.int64]:
-        """(n,) int64: pixels of each window, valid or not."""
+        """(n,) int64, number of pixels of each window, valid or not."""
         return self.h.astype(np.int64) * self.w
 
     def window(self, i: int) -> Window:
@@ -187,12 +187,12 @@ class Tiles(Tabular):
         return Window(int(self.y[i]), int(self.x[i]), int(self.h[i]), int(self.w[i]))
 
     def take(self, rows: ArrayLike) -> Self:
-        """Return the tiles of the given rows (integers or a mask), in that order."""
+        """Return the tiles of `rows` (integers or a mask), in that order."""
         index = row_numbers(rows, len(self))
         return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
 
     def per_scene(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        """Yield the name of each scene that has tiles with the rows of its tiles, in order."""
+        """Yield the name of each scene with tiles, and the sorted rows of its tiles."""
         order = np.argsort(self.scene_code, kind="stable")
         bounds = np.searchsorted(self.scene_code[order], np.arange(len(self.scenes) + 1))
         for name, start, stop in zip(self.scenes, bounds[:-1], bounds[1:], strict=True):
@@ -204,22 +204,23 @@ class Tiles(Tabular):
         return replace(self, valid_share=np.asarray(share, np.float32))
 
     def refine(self, rows: ArrayLike, k: int | tuple[int, int] = 2) -> Self:
-        """Cut the given tiles into children that cover them exactly.
+        """Cut tiles into children that cover them exactly.
 
         Args:
             rows: Rows of this table (integers or a mask).
             k: Children per side, or ``(down, across)``.
 
         Returns:
-            The children, parent by parent, row-major inside each; `parent` holds rows of this
-            table, `row` and `col` continue the parent's numbering at the finer level.
+            The children in the order of parents, row-major within each; `parent` contains rows of
+            this table, `row` and `col` are grid indices at the finer level.
 
         Raises:
-            ParameterError: A single child, or a tile with fewer pixels on a side than children.
+            ParameterError: There would be a single child, or a tile has fewer pixels on a side than
+                children.
         """
         down, across = _pair(k)
         if min(down, across) < 1 or down * across < 2:
-            raise ParameterError(f"k = {k}", "A tile is cut into k x k children with k >= 2.")
+            raise ParameterError(f"k = {k}", "`k` must be at least 2 (k x k children).")
         index = row_numbers(rows, len(self))
         if index.size and (int(self.h[index].min()) < down or int(self.w[index].min()) < across):
             short = int(np.minimum(self.h[index], self.w[index]).min())
@@ -228,27 +229,27 @@ class Tiles(Tabular):
                 f"The sides must have at least {down} and {across} px.",
                 "Stop refining earlier.",
             )
-        many = down * across
+        count = down * across
         ys = self.y[index, None] + self.h[index, None] * np.arange(down + 1) // down
         xs = self.x[index, None] + self.w[index, None] * np.arange(across + 1) // across
         i, j = (a.ravel() for a in np.mgrid[:down, :across])
         y, x = ys[:, i], xs[:, j]
         return replace(
             self,
-            scene_code=np.repeat(self.scene_code[index], many),
-            level=np.repeat(self.level[index] + 1, many),
+            scene_code=np.repeat(self.scene_code[index], count),
+            level=np.repeat(self.level[index] + 1, count),
             row=(self.row[index, None] * down + i).ravel(),
             col=(self.col[index, None] * across + j).ravel(),
             y=y.ravel(),
             x=x.ravel(),
             h=(ys[:, i + 1] - y).ravel(),
             w=(xs[:, j + 1] - x).ravel(),
-            parent=np.repeat(index, many),
-            valid_share=np.ones(index.size * many, np.float32),
+            parent=np.repeat(index, count),
+            valid_share=np.ones(index.size * count, np.float32),
         )
 
     def to_arrow(self) -> pa.Table:
-        """Return the table as Arrow, `tile_id` first."""
+        """Return an Arrow table, with `tile_id` as first column."""
         import pyarrow as pa
 
         names = pa.array(self.scenes, pa.string())
@@ -259,35 +260,34 @@ class Tiles(Tabular):
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Self:
-        """Rebuild the table from `to_arrow`; further columns are ignored."""
+        """Restore the table from the output of `to_arrow`; other columns are ignored."""
         scene = table["scene"].combine_chunks().dictionary_encode()
-        names, place = np.unique(
+        names, index = np.unique(
             np.asarray(scene.dictionary.to_numpy(zero_copy_only=False), np.str_),
             return_inverse=True,
         )
-        codes = place[scene.indices.to_numpy(zero_copy_only=False)] if len(scene) else place
-        rest = {name: table[name].to_numpy() for name in _COLUMNS if name != "scene_code"}
-        return cls(scenes=tuple(names.tolist()), scene_code=np.asarray(codes, np.int32), **rest)
+        codes = index[scene.indices.to_numpy(zero_copy_only=False)] if len(scene) else index
+        columns = {name: table[name].to_numpy() for name in _COLUMNS if name != "scene_code"}
+        return cls(scenes=tuple(names.tolist()), scene_code=np.asarray(codes, np.int32), **columns)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How one raster is cut.
+    """The tiling of one raster.
 
     Attributes:
         shape: ``(height, width)`` of the raster in pixels.
         tile: Side of a tile in pixels, or ``(height, width)``.
-        stride: Step between tiles in pixels, or ``(down, right)``; the tile itself when None,
-            which means no overlap.
-        edge: What happens where the last tile would leave the raster: "shift" moves it back
-            inside (it overlaps its neighbour), "drop" leaves it out, "pad" lets it reach beyond
-            (the outside counts as nodata), "clip" makes it smaller. A raster that is smaller
-            than one tile gives one tile of the raster's size with "shift" and "clip", none with
-            "drop".
+        stride: Step between tiles in pixels, or ``(down, right)``; None: the tile size, without
+            overlap.
+        edge: Treatment of a last tile that would extend beyond the raster: "shift" moves it back
+            inside (it overlaps its neighbour), "drop" omits it, "pad" keeps it (the outside is
+            nodata), "clip" makes it smaller. A raster smaller than one tile has one tile of the
+            size of the raster with "shift" and "clip", and no tile with "drop".
         geobox: Georeference of the raster, or None.
 
     Raises:
-        ParameterError: A size below 1, a stride that leaves gaps, or an unknown edge policy.
+        ParameterError: A size is below 1, the stride leaves gaps, or the edge policy is unknown.
     """
 
     shape: tuple[int, int]
@@ -298,10 +298,12 @@ class Grid:
     _split: tuple[int, int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the sizes."""
+        """Validate edge policy and sizes."""
         if self.edge not in EDGES:
             raise ParameterError(
-                f"edge = {self.edge!r}", f"Allowed: {', '.join(EDGES)}.", "Try edge='shift'."
+                f"edge = {self.edge!r}",
+                f"Allowed: {', '.join(EDGES)}.",
+                "For example edge='shift'.",
             )
         for name, pair in (
             ("shape", self.shape), ("tile", _pair(self.tile)), ("stride", self._stride)
@@ -311,8 +313,8 @@ class Grid:
         for step, side in zip(self._stride, _pair(self.tile), strict=True):
             if step > side:
                 raise ParameterError(
-                    f"stride {step} is larger than the tile's side {side}",
-                    "Such a grid leaves gaps that are never looked at.",
+                    f"stride {step} is larger than the tile side {side}",
+                    "A larger stride leaves gaps between tiles.",
                     f"Use a stride of at most {side}.",
                 )
 
@@ -325,7 +327,7 @@ class Grid:
         Sides differ by at most one pixel.
 
         Raises:
-            ParameterError: More rows or columns than pixels, or fewer than one.
+            ParameterError: There are more rows or columns than pixels, or fewer than one.
         """
         for name, count, side in (("rows", rows, shape[0]), ("cols", cols, shape[1])):
             if not 1 <= count <= side:
@@ -355,7 +357,7 @@ class Grid:
 def _axis(
     length: int, tile: int, stride: int, edge: Edge
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and sizes of the windows along one axis."""
+    """Return the starts and sizes of the windows along one axis."""
     full = max(0, (length - tile) // stride + 1)
     starts = np.arange(full, dtype=np.int64) * stride
     sizes = np.full(full, tile, dtype=np.int64)

@@ -1,7 +1,4 @@
-"""Names and what they stand for, imported only when asked for.
-
-The one place that turns a wrong name into "did you mean ...".
-"""
+"""Registries of named objects with lazy imports, and suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -16,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``"did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    """Return ``"Did you mean 'x'?"`` for the most similar known name, or an empty string."""
     spelled = {entry.lower(): entry for entry in known}
     matches = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.5)
     return f"Did you mean {spelled[matches[0]]!r}?" if matches else ""
 
 
 class Registry[T]:
-    """Maps names to objects or to lazy import strings ``"module:attribute"``.
+    """Mapping from names to objects or lazy import strings ``"module:attribute"``.
 
     Args:
-        kind: What the names stand for, as the error text calls it ("method", "model").
+        kind: Kind of the objects in error messages ("method", "model").
         entries: Name -> object, or ``"package.module:attribute"`` imported on first use.
     """
 
@@ -39,27 +36,27 @@ class Registry[T]:
         return iter(self._entries)
 
     def __contains__(self, name: str) -> bool:
-        """Say whether `name` is registered."""
+        """Return whether `name` is registered."""
         return name in self._entries
 
     def register(self, name: str, target: T | str) -> None:
         """Add an entry.
 
         Raises:
-            ParameterError: The name is taken.
+            ParameterError: The name is already registered.
         """
         if name in self._entries:
             raise ParameterError(
-                f"the {self.kind} {name!r} is registered already",
+                f"the {self.kind} {name!r} is already registered",
                 hint="Choose another name.",
             )
         self._entries[name] = target
 
     def get(self, name: str) -> T:
-        """Return what `name` stands for, importing it if need be.
+        """Return the object of a name, importing it if necessary.
 
         Raises:
-            UnknownNameError: No such name; the message suggests the nearest one.
+            UnknownNameError: The name is unknown; the message suggests a similar name.
         """
         if name not in self._entries:
             raise UnknownNameError(

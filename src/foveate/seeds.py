@@ -1,8 +1,8 @@
 """Named random streams and the seeded order of ties.
 
-No global random state is read or written anywhere in foveate. A stream is named after what it
-decides (``"fd/start"``), so adding a random step to one method never shifts the numbers that
-another one draws.
+foveate neither reads nor writes global random state. Each random decision has its own named stream
+(``"fd/start"``), so adding a random step to one method does not change the random numbers of
+another.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 def rng(seed: int, name: str) -> np.random.Generator:
     """Return the generator of the stream `name` under `seed`.
 
-    The stream depends on the two arguments alone: not on the platform, on PYTHONHASHSEED or on
-    what was drawn before.
+    The stream depends on the two arguments only, not on the platform, on PYTHONHASHSEED or on
+    previous draws.
 
     >>> int(rng(0, "fd/start").integers(1000)) == int(rng(0, "fd/start").integers(1000))
     True
@@ -37,10 +37,10 @@ def rng(seed: int, name: str) -> np.random.Generator:
 def tie_keys(
     ids: Sequence[str] | NDArray[np.str_], seed: int, name: str = "ties"
 ) -> NDArray[np.uint64]:
-    """Hash each id under `seed`: the order in which equal scores are taken.
+    """Hash each id under `seed`; rows of equal score are ordered by these keys.
 
-    Breaking ties by row or by id would be geographic order, and land cover has massive ties
-    (every single-class patch has entropy 0). A key depends on its own id and the seed only.
+    Breaking ties by row or id would be geographic order, and land cover data has many ties (the
+    entropy of every single-class patch is 0). A key depends on its id and the seed only.
 
     Args:
         ids: n identifiers.
@@ -48,8 +48,8 @@ def tie_keys(
         name: Stream; another name gives an independent order.
 
     Returns:
-        (n,) uint64 keys. Two ids may share a key (probability about n^2 / 2^65); sorting stays
-        deterministic because the sorts that use the keys are stable.
+        (n,) uint64 keys. Keys may collide (probability about n^2 / 2^65); the order is still
+        deterministic because sorts by key are stable.
     """
     encoded = np.char.encode(np.asarray(ids, dtype=np.str_), "utf-8")
     n = encoded.shape[0]
@@ -59,7 +59,7 @@ def tie_keys(
     words = encoded.astype(f"S{width}").view("<u8").reshape(n, -1).astype(np.uint64)
     keys = np.full(n, np.uint64(_key(seed, name) & 0xFFFFFFFFFFFFFFFF))
     for word in words.T:
-        # Zero words are padding that depends on the longest id of the pool: they must not count.
+        # Skip zero words: they are padding, which depends on the longest id of the pool.
         keys = np.where(word == 0, keys, _splitmix(keys ^ word))
     return _splitmix(keys)
 
@@ -70,7 +70,7 @@ def _key(seed: int, name: str) -> int:
 
 
 def _splitmix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One round of splitmix64 (Steele, Lea and Flood 2014), a bijection on 64 bits."""
+    """Apply one round of splitmix64 (Steele, Lea and Flood 2014), a bijection on 64 bits."""
     z = z + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2

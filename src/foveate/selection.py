@@ -1,7 +1,7 @@
-"""`Ranking`: an order of preference. `Selection`: what a budget buys of it.
+"""`Ranking`: rows of a pool in order of preference. `Selection`: the rows within a budget.
 
-Selections cut from one ranking are nested: a larger budget keeps everything that a smaller one
-had. A ranking may be defined to a depth only (greedy methods that were stopped early).
+Selections cut from one ranking are nested: the selection of a larger budget contains that of a
+smaller budget. A ranking may have a limited depth (greedy methods that were stopped early).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Ranking(Tabular):
 
     Attributes:
         rows: (k,) int64 distinct rows of the pool, best first; k = n for a full ranking.
-        score: (k,) float64, the method's score of each of `rows`, in the same order. NaN where it
-            has none; such rows come last.
+        score: (k,) float64 score of each of `rows`, in the same order; NaN for rows without a
+            score, which come last.
         n: Number of rows of the pool.
-        ids: (n,) str ids of the pool's rows, or None.
-        costs: Unit -> (n,) float64 cost of each row; a row costs one tile.
-        meta: Method, parameters, seed and whatever the method reports (JSON-ready).
-            ``meta["put_back"]`` is the number of rows that an earlier one forbids and that
-            therefore stand at the end of the pool's order.
-        given: (s,) int64 rows that were picked before: they are not ranked, cost nothing, and are
-            no part of what a share is of.
+        ids: (n,) str ids of the rows of the pool, or None.
+        costs: Unit -> (n,) float64 cost of each row; the cost in tiles is 1.
+        meta: Method, parameters, seed and further facts of the method (JSON-ready).
+            ``meta["put_back"]`` is the number of rows that are excluded by higher-ranked rows and
+            therefore moved to the end.
+        given: (s,) int64 rows that were picked before: they are not ranked, have no cost, and are
+            not part of the total of shares.
 
     Raises:
-        DataError: Rows repeat or leave the pool, lengths disagree, or a NaN score is not last
-            among the rows that are put back, or among the others.
+        DataError: Rows are repeated or outside the pool, lengths disagree, or NaN scores are not
+            last among the rows that are put back, or among the others.
     """
 
     rows: NDArray[np.int64]
@@ -54,15 +54,17 @@ class Ranking(Tabular):
     given: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        """Check that this is an order."""
+        """Validate rows, scores, ids and costs."""
         rows = _checked_rows(self.rows, self.n)
         given = _checked_rows(self.given, self.n)
         object.__setattr__(self, "given", given)
         if given.size and np.isin(given, rows).any():
-            raise DataError("a row is ranked that was picked before", "Such rows are not ranked.")
+            raise DataError("a ranked row was picked before", "Rows in `given` must not be ranked.")
         score = np.ascontiguousarray(self.score, dtype=np.float64)
         if score.shape != rows.shape:
-            raise DataError(f"{score.size} scores for {rows.size} rows", "One score per row.")
+            raise DataError(
+                f"{score.size} scores for {rows.size} rows", "Expected one score per row."
+            )
         unscored = np.isnan(score)
         rises = unscored[:-1] & ~unscored[1:]
         first = self.n - given.size - int(self.meta.get("put_back", 0))
@@ -71,14 +73,14 @@ class Ranking(Tabular):
         if rises.any():
             raise DataError(
                 "a row without a score (NaN) is ranked before a row with one",
-                "Rows that a method cannot score come last.",
+                "Rows without a score must come last.",
             )
         costs = {unit: np.asarray(c, np.float64) for unit, c in self.costs.items()}
         for unit, cost in costs.items():
             if cost.shape != (self.n,):
                 raise DataError(
                     f"costs in {unit!r} of shape {cost.shape} for a pool of {self.n}",
-                    "One cost per row.",
+                    "Expected one cost per row.",
                 )
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "score", score)
@@ -86,7 +88,7 @@ class Ranking(Tabular):
         object.__setattr__(self, "costs", {"tiles": np.ones(self.n), **costs})
 
     def __repr__(self) -> str:
-        """Return a line: the method, how many rows are ranked, the first of them."""
+        """Return one line: the method, the number of ranked rows, and the first rows."""
         name = self.meta.get("method", "")
         first = ", ".join(map(str, _names(self.rows[:3], self.ids)))
         ranked = f"{self.depth:,} of {self.n:,} rows, first {first}" if self.depth else "no rows"
@@ -94,45 +96,47 @@ class Ranking(Tabular):
 
     @property
     def depth(self) -> int:
-        """Number of rows that are ranked."""
+        """Number of ranked rows."""
         return self.rows.size
 
     @property
     def first_put_back(self) -> int:
-        """Place of the first row that is put back; `depth` where none is ranked."""
+        """Position of the first row that is put back; `depth` if there is none."""
         return min(self.depth, self.n - self.given.size - int(self.meta.get("put_back", 0)))
 
     @property
     def full(self) -> bool:
-        """Whether every row of the pool is ranked, but for those that were picked before."""
+        """Whether all rows of the pool are ranked, except those that were picked before."""
         return self.depth == self.n - self.given.size
 
     def position(self) -> NDArray[np.int64]:
-        """Return the 0-based place of every row of the pool, (n,); n where it is not ranked."""
-        place = np.full(self.n, self.n, dtype=np.int64)
-        place[self.rows] = np.arange(self.depth)
-        return place
+        """Return the (n,) 0-based position of every row of the pool; n for unranked rows."""
+        positions = np.full(self.n, self.n, dtype=np.int64)
+        positions[self.rows] = np.arange(self.depth)
+        return positions
 
     def at(self, budget: str | float | Mapping[str, float | str] | Budget) -> Selection:
-        """Return what `budget` buys, from the front: the longest prefix under all its limits.
+        """Return the longest prefix of the ranking within all limits of `budget`.
 
         Args:
-            budget: A `Budget`, or what `Budget.parse` reads ("10%", 500, {"area": "25%"}).
+            budget: A `Budget`, or input of `Budget.parse` ("10%", 500, {"area": "25%"}).
 
         Raises:
-            BudgetError: The budget is malformed, buys nothing, or reaches below the depth to
-                which this ranking is defined.
+            BudgetError: The budget is malformed, is less than the cost of the first row, or exceeds
+                the depth of this ranking.
         """
-        wanted = Budget.parse(budget)
+        parsed = Budget.parse(budget)
         if self.n == self.given.size:
-            raise BudgetError(f"a budget of {wanted} for an empty pool", "It has no rows to buy.")
-        limits = wanted.resolve(without(self.costs, self.given))
-        count = affordable(self.rows, self.costs, limits)
-        if count == self.depth and not self.full and not _reached(self, limits):
             raise BudgetError(
-                f"a budget of {wanted} needs more than the {self.depth} rows that "
+                f"a budget of {parsed} for an empty pool", "The pool has no rows to select."
+            )
+        limits = parsed.resolve(without(self.costs, self.given))
+        count = affordable(self.rows, self.costs, limits)
+        if count == self.depth and not self.full and not _exhausted(self, limits):
+            raise BudgetError(
+                f"a budget of {parsed} needs more than the {self.depth} rows that "
                 f"{self.meta.get('method', 'this method')!r} has ranked",
-                f"It is defined to a depth of {self.depth} of {self.n}.",
+                f"The depth of the ranking is {self.depth} of {self.n} rows.",
                 "Rank again with a larger depth, or use a smaller budget.",
             )
         if count == 0:
@@ -140,9 +144,9 @@ class Ranking(Tabular):
                 f"{unit}={float(self.costs[unit][self.rows[0]]):.10g}" for unit in limits
             )
             raise BudgetError(
-                f"a budget of {wanted} does not buy the first choice, which costs {price}",
-                "A selection is the front of the ranking: a cheaper tile further down is not "
-                "taken instead.",
+                f"a budget of {parsed} is less than the cost of the first tile, {price}",
+                "A selection is a prefix of the ranking; a cheaper tile of lower rank is not "
+                "selected instead.",
                 f"Use at least {price}.",
             )
         rows = self.rows[:count]
@@ -155,31 +159,31 @@ class Ranking(Tabular):
             spent=spent,
             unspent={unit: max(0.0, limit - spent[unit]) for unit, limit in limits.items()},
             nested=True,
-            meta={**self.meta, "budget": str(wanted)},
+            meta={**self.meta, "budget": str(parsed)},
         )
 
     def to_arrow(self) -> pa.Table:
-        """Return rank (1-based), id or row, and score as Arrow."""
+        """Return an Arrow table of rank (1-based), id or row, and score."""
         return _table(self.rows, self.ids, self.score, None)
 
 
 @dataclass(frozen=True, repr=False)
 class Selection(Tabular):
-    """Chosen rows of a pool, in the order of choice.
+    """Selected rows of a pool, in the order of selection.
 
     Attributes:
         rows: (k,) int64 distinct rows.
         n: Number of rows of the pool.
         score: (k,) float64, or None.
-        weight: (k,) float64 importance weights, or None for equal ones.
-        ids: (n,) str ids of the pool's rows, or None.
-        spent: Unit -> what the selection costs.
-        unspent: Unit -> what the budget has left.
+        weight: (k,) float64 importance weights, or None for equal weights.
+        ids: (n,) str ids of the rows of the pool, or None.
+        spent: Unit -> cost of the selection.
+        unspent: Unit -> remaining budget.
         nested: Whether smaller and larger budgets give subsets and supersets.
         meta: Method, parameters, seed, budget (JSON-ready).
 
     Raises:
-        DataError: Rows repeat or leave the pool, or a length disagrees.
+        DataError: Rows are repeated or outside the pool, or lengths disagree.
     """
 
     rows: NDArray[np.int64]
@@ -193,19 +197,20 @@ class Selection(Tabular):
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check rows and lengths."""
+        """Validate rows and lengths."""
         rows = _checked_rows(self.rows, self.n)
         for name in ("score", "weight"):
             column = getattr(self, name)
             if column is not None and np.shape(column) != rows.shape:
                 raise DataError(
-                    f"{name} of shape {np.shape(column)} for {rows.size} rows", "One per row."
+                    f"{name} of shape {np.shape(column)} for {rows.size} rows",
+                    "Expected one value per row.",
                 )
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
 
     def __repr__(self) -> str:
-        """Return a line: the method, how many rows are chosen, by which budget."""
+        """Return one line: the method, the number of selected rows, and the budget."""
         name, budget = self.meta.get("method", ""), self.meta.get("budget", "")
         return (
             f"Selection({name + ': ' if name else ''}{len(self):,} of {self.n:,} rows"
@@ -213,43 +218,43 @@ class Selection(Tabular):
         )
 
     def __len__(self) -> int:
-        """Return the number of chosen rows."""
+        """Return the number of selected rows."""
         return self.rows.size
 
     @property
     def values(self) -> NDArray[np.str_] | NDArray[np.int64]:
-        """(k,) ids of the chosen rows in order of choice; row numbers when there are no ids."""
+        """(k,) ids of the selected rows in order of selection; row numbers without ids."""
         return _names(self.rows, self.ids)
 
     def to_geopandas(self, pool: Tabular) -> gpd.GeoDataFrame:  # ty: ignore[incompatible-method-override]
-        """Return the chosen tiles with rank, score and outline (EPSG:4326).
+        """Return the selected tiles with rank, score and outline (EPSG:4326).
 
         Args:
-            pool: The pool that was ranked.
+            pool: The ranked pool.
 
         Raises:
-            DataError: It has another number of rows, or no outlines.
+            DataError: The pool has another number of rows, or no outlines.
         """
         table = pool.to_arrow()
         if table.num_rows != self.n:
             raise DataError(
                 f"a pool of {table.num_rows} rows for a selection from {self.n}",
-                "Rows of the selection are rows of the pool that was ranked.",
+                "The pool must be the ranked pool.",
             )
-        own = self.to_arrow()
+        selection = self.to_arrow()
         chosen = table.take(self.rows)
-        for name in reversed([c for c in own.column_names if c not in ("row", "tile_id")]):
-            chosen = chosen.add_column(0, name, own[name])
+        for name in reversed([c for c in selection.column_names if c not in ("row", "tile_id")]):
+            chosen = chosen.add_column(0, name, selection[name])
         return frame_of(chosen)
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return (n,) bool: chosen or not."""
+        """Return an (n,) bool mask of the selected rows."""
         chosen = np.zeros(self.n, dtype=bool)
         chosen[self.rows] = True
         return chosen
 
     def to_arrow(self) -> pa.Table:
-        """Return rank (1-based), id or row, score and weight as Arrow."""
+        """Return an Arrow table of rank (1-based), id or row, score and weight."""
         return _table(self.rows, self.ids, self.score, self.weight)
 
 
@@ -264,16 +269,17 @@ def _checked_rows(given: ArrayLike, n: int) -> NDArray[np.int64]:
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise DataError(
             f"rows of shape {array.shape} and dtype {array.dtype}",
-            "Rows are a one-dimensional array of integers.",
-            "For a mask use np.flatnonzero(mask)." if array.dtype == bool else "",
+            "Rows must be a one-dimensional array of integers.",
+            "Use np.flatnonzero(mask) for a mask." if array.dtype == bool else "",
         )
     rows = np.ascontiguousarray(array, dtype=np.int64)
     if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n):
         raise DataError(
-            f"rows outside a pool of {n}", f"Allowed: 0 to {n - 1}." if n else "It has no rows."
+            f"rows outside a pool of {n}",
+            f"Allowed: 0 to {n - 1}." if n else "The pool has no rows.",
         )
     if np.unique(rows).size != rows.size:
-        raise DataError("rows repeat", "A row can be chosen once.")
+        raise DataError("rows are repeated", "Rows must be unique.")
     return rows
 
 
@@ -282,24 +288,24 @@ def _checked_ids(ids: ArrayLike | None, n: int) -> NDArray[np.str_] | None:
         return None
     names = np.asarray(ids, dtype=np.str_)
     if names.shape != (n,):
-        raise DataError(f"{names.size} ids for a pool of {n}", "One id per row.")
+        raise DataError(f"{names.size} ids for a pool of {n}", "Expected one id per row.")
     return names
 
 
 def without(
     costs: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return the costs of all rows but some."""
+    """Return costs without some rows."""
     if not rows.size:
         return costs
     return {unit: np.delete(cost, rows) for unit, cost in costs.items()}
 
 
-def _reached(ranking: Ranking, limits: Mapping[str, float]) -> bool:
-    """Whether the ranked rows use a limit up, so that a deeper ranking would change nothing."""
-    left = np.ones(ranking.n, bool)
-    left[ranking.rows] = left[ranking.given] = False
-    unranked = np.flatnonzero(left)
+def _exhausted(ranking: Ranking, limits: Mapping[str, float]) -> bool:
+    """Return whether the ranked rows use up a limit, so that more depth would change nothing."""
+    mask = np.ones(ranking.n, bool)
+    mask[ranking.rows] = mask[ranking.given] = False
+    unranked = np.flatnonzero(mask)
     return any(
         ranking.costs[unit][ranking.rows].sum() + ranking.costs[unit][unranked].min()
         > ceiling(limit, ranking.costs[unit])

@@ -1,4 +1,4 @@
-"""Tables for other libraries: Arrow, pandas, polars, duckdb, geopandas; vectors as a column."""
+"""Conversion of tables to Arrow, pandas, polars, duckdb and geopandas; vectors as a column."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ GEOMETRY = "geometry"  # outlines as WKB, longitude and latitude
 
 
 class Tabular:
-    """Something with `to_arrow`, which gives the rest."""
+    """Base class of tables: subclasses implement `to_arrow`, the other conversions use it."""
 
     def to_arrow(self) -> pa.Table:
-        """Return the table."""
+        """Return the table as Arrow."""
         raise NotImplementedError
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Let polars, duckdb and others read the table."""
+        """Export the table to polars, duckdb and others (Arrow PyCapsule interface)."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -50,7 +50,7 @@ class Tabular:
 
 
 def frame_of(table: pa.Table) -> gpd.GeoDataFrame:
-    """Return a table with outlines as a data frame; see `Tabular.to_geopandas`.
+    """Return a table with outlines as a GeoDataFrame; see `Tabular.to_geopandas`.
 
     Raises:
         DataError: There are no outlines.
@@ -60,7 +60,7 @@ def frame_of(table: pa.Table) -> gpd.GeoDataFrame:
     if GEOMETRY not in table.column_names:
         raise DataError(
             "a table without outlines",
-            "Outlines need scenes that lie on the Earth.",
+            "Outlines need georeferenced scenes.",
             "Use to_pandas().",
         )
     shapes = geopandas.GeoSeries.from_wkb(table[GEOMETRY].to_pylist(), crs="EPSG:4326")
@@ -73,12 +73,12 @@ def _need(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{name} is not installed", "A data frame is made by it.", f"pip install {name}"
+            f"{name} is not installed", "This conversion requires it.", f"pip install {name}"
         ) from error
 
 
 def rows_to_column(rows: NDArray[Any]) -> pa.Array:
-    """Return (n, d) values as a column of n lists of one length."""
+    """Convert (n, d) values to an Arrow column of fixed-size lists."""
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(rows).ravel())
@@ -86,6 +86,6 @@ def rows_to_column(rows: NDArray[Any]) -> pa.Array:
 
 
 def column_to_rows(table: pa.Table, name: str) -> NDArray[Any]:
-    """Return a column of n lists of one length as (n, d) values."""
+    """Convert an Arrow column of fixed-size lists to (n, d) values."""
     flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(table), -1)

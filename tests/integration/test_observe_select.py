@@ -48,7 +48,7 @@ def test_a_threshold_on_files_of_another_gsd_says_so(observing, tmp_path, capsys
              "0", "--lr-cost", "0.1", "--out", tmp_path / "run"]  # fmt: skip
     assert main([*map(str, typed)]) == 0
     shown = capsys.readouterr().out
-    assert "Note: Pixels of 0.8 m, and 4 m in training" in shown
+    assert "is 0.8 m, and was 4 m in training" in shown
     assert "OBR 100.00% of the area, MOCR 1.1000" in shown
     assert "Expected OBR 100.00%: drift +0.0%" in shown
 

@@ -233,7 +233,7 @@ def test_large_scenes_are_completed_in_blocks(completing):  # noqa: F811
     [
         (1, np.uint8, "has 1 band"),
         (4, np.uint8, "--bands 1,2,3"),
-        (3, np.uint16, "holds uint16"),
+        (3, np.uint16, "has the dtype uint16"),
     ],
 )
 def test_other_imagery_is_refused(completing, tmp_path, bands, dtype, said):  # noqa: F811

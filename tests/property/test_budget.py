@@ -55,7 +55,7 @@ def test_a_share_of_tiles_rounds_down(n, basis_points):
     if exact:
         assert budget.resolve(costs) == {"tiles": exact}
     else:
-        with pytest.raises(BudgetError, match="worth less than one tile"):
+        with pytest.raises(BudgetError, match="is less than one tile"):
             budget.resolve(costs)
 
 

@@ -131,9 +131,9 @@ def test_p_values_that_are_none_are_an_error(p):
     [
         ([1, np.nan, np.inf], [1, 1, 1], None, "2 of 3 values are not finite"),
         ([1, 2], [1, 2, 3], None, r"shape must be \(2,\)"),
-        ([[1, 2]], [1, 2], None, "One row"),
-        ([], [], None, "One row"),
-        ([1, 2], [1, 1], [1], "one label a value"),
+        ([[1, 2]], [1, 2], None, "one-dimensional array"),
+        ([], [], None, "one-dimensional array"),
+        ([1, 2], [1, 1], [1], "one label per value"),
         ([1, 2], [1, 1], ["s", "s"], "2 values of one cluster"),
         ([1], [1], None, "1 values of one cluster"),
     ],

@@ -208,7 +208,7 @@ def test_top1_says_what_is_wrong(logits, truth, message):
     ("options", "message"),
     [
         ({"scores": [1, np.nan, np.nan, 1, 1, 1]}, "2 of 6 scores are NaN"),
-        ({"scores": np.zeros((6, 1))}, "One query"),
+        ({"scores": np.zeros((6, 1))}, "for one query"),
         ({"relevant": RELEVANT[:4]}, "relevance of shape"),
         ({"relevant": RELEVANT.astype(float)}, "float64"),
         ({"ties": np.zeros(3, np.uint64)}, "keys for 6 rows"),
@@ -228,5 +228,5 @@ def test_options_that_are_none_are_an_error(options, message):
 
 
 def test_mean_average_precision_needs_concepts():
-    with pytest.raises(DataError, match="rows by concepts"):
+    with pytest.raises(DataError, match=r"\(rows, concepts\)"):
         mean_average_precision(SCORES, RELEVANT)

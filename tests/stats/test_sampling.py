@@ -135,7 +135,7 @@ def test_the_last_tooth_finds_the_last_row():
 
 @pytest.mark.parametrize("pi", [[0.5, 0.7], [1.5, 0.5], [-0.5, 0.5]])
 def test_probabilities_that_cannot_be_drawn_are_an_error(pi):
-    with pytest.raises(DataError, match="whole number of rows"):
+    with pytest.raises(DataError, match="the number of rows to draw"):
         draw(pi, np.random.default_rng(0))
 
 
@@ -244,7 +244,7 @@ def test_predictions_that_are_right_leave_no_doubt_and_none_change_nothing():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([0, 1], "one integer a value"),
+        ([0, 1], "one integer per value"),
         ([0.0, 1.0, 2.0], "float64"),
         ([0, 1, 1], "2 different rows"),
         ([0, 1, 5], "0 to 4"),
@@ -263,7 +263,7 @@ def test_rows_that_are_not_of_the_population_are_an_error(rows, message):
         ([1, 2], [0, 0.5], "above 0 and at most 1"),
         ([1, 2], [1.1, 0.5], "above 0 and at most 1"),
         ([1, np.nan], [0.5, 0.5], "1 of 2 values"),
-        ([1, 2], [1, 0.5], "one row that was drawn by chance"),
+        ([1, 2], [1, 0.5], "one row drawn at random"),
     ],
 )
 def test_samples_that_say_no_total_are_an_error(y, pi, message):

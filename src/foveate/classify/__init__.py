@@ -1,7 +1,7 @@
-"""`classify`: what each image shows, from class names or from a linear probe.
+"""`classify`: classification of images by class names (zero-shot) or by a linear probe.
 
-No training on the images at hand: a text model compares them with sentences, or a probe that was
-fitted elsewhere judges their embeddings.
+Nothing is trained on the images: a vision-language model compares them with prompts, or a probe
+that was fitted elsewhere classifies their embeddings.
 """
 
 from foveate.classify.job import ClassifyJob

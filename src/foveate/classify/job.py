@@ -1,7 +1,7 @@
-"""The classify job: from folders to a run directory with what each image shows.
+"""The classify job: predictions of each image in a run directory.
 
-Each step writes its outputs under a key made of everything it depends on, so other labels reuse
-the embeddings, and a second run of the same job does no work.
+The key of each step is a hash of all its inputs, so other labels reuse the embeddings, and a second
+run of the same job repeats no work.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when a step writes something else for the same inputs
-_KIND = "cosine"  # one label a tile: what counts is how the labels compare
-SHOWN = 6  # surest and least sure tiles of each label that are drawn
-LABELS_SHOWN = 40  # labels with pictures, the most common ones
+VERSION = 1  # increased when a step gives other outputs for the same inputs
+_KIND = "cosine"  # single-label: labels are compared with each other
+SHOWN = 6  # most and least confident tiles of each label with thumbnails
+LABELS_SHOWN = 40  # most frequent labels with thumbnails
 
 
 class _Ready(NamedTuple):
-    """What is read before the run is opened: labels or a probe, and the model."""
+    """Inputs that are read before the run is opened: labels or a probe, and the model."""
 
     labels: Labels | None
     templates: tuple[str, ...]
@@ -57,19 +57,19 @@ class _Ready(NamedTuple):
 
 
 class ClassifyJob(ClassJob, SpreadJob):
-    """What a classify run is asked for: which class each image or tile shows.
+    """Options of `classify`.
 
-    Masks are not needed; where they are given, the most frequent class of a tile is its truth.
+    Masks are optional; if they are given, the true class of a tile is its most frequent class.
     """
 
     absent = frozenset({"seed"})
     tile: Annotated[int | None, Option("Input", default="0")] = Field(None, ge=0)
-    """Side of a tile in pixels; 0: each image as it is."""
+    """Side of a tile in pixels; 0: whole images."""
     head: Annotated[str | None, Option("Method", default="cosine")] = None
-    """cosine: probabilities are shares among the labels; sigmoid, for models trained so: each label
-    alone, and none may fit."""
+    """cosine: softmax over the labels; sigmoid (for models with a sigmoid loss): independent
+    probability of each label."""
     truth_from_folders: Annotated[bool, Option("Input")] = False
-    """Compare with the name of the folder that an image is in."""
+    """Use the folder name of each image as its true class."""
 
     def check(self) -> _Ready:
         """Return the labels or the probe, and the model."""
@@ -83,7 +83,7 @@ class ClassifyJob(ClassJob, SpreadJob):
         return _Ready(labels, templates, probe, self.handle())
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Pool, truth, embeddings, predictions, tables and pictures."""
+        """Scan the pool, embed and classify the tiles, and write tables and thumbnails."""
         pool, pool_key = measured_pool(self, run, progress, on_error=self.on_error)
         truth = self._truth(pool, ready.names)
         model = self._model(bind(ready.handle, pool, run=run), ready)
@@ -98,20 +98,20 @@ class ClassifyJob(ClassJob, SpreadJob):
             truth = self._truth(pool, ready.names)
         head = self._head_facts(model, ready)
         about = {"head": head, "encoder": embeddings.spec.to_dict()}
-        known = None if truth is None else truth.tolist()
+        labels = None if truth is None else truth.tolist()
         vectors = run.key(step_name(embeddings.spec.name))
 
         def work() -> list[str]:
-            found = predict(embeddings.align(pool.ids), self._head(model, ready))
-            return results.save_predictions(run.path, pool, found, truth, about)
+            predictions = predict(embeddings.align(pool.ids), self._head(model, ready))
+            return results.save_predictions(run.path, pool, predictions, truth, about)
 
         run.do(
-            "predict", digest([VERSION, pool_key, vectors, list(ready.names), about, known]), work
+            "predict", digest([VERSION, pool_key, vectors, list(ready.names), about, labels]), work
         )  # fmt: skip
-        # Read back also when it was just made: a run that goes on gets the very same numbers.
-        found = results.load_predictions(run.path, ready.names)
-        self._tables(run, pool, found, truth, progress)
-        counts = found.counts().tolist()
+        # Always read from the file, so that resumed runs have identical values.
+        predictions = results.load_predictions(run.path, ready.names)
+        self._tables(run, pool, predictions, truth, progress)
+        counts = predictions.counts().tolist()
         return {
             "pool": pool.describe(),
             "model": embeddings.spec.to_dict(),
@@ -121,27 +121,27 @@ class ClassifyJob(ClassJob, SpreadJob):
             "labels": dict(zip(ready.names, counts, strict=True)),
             "truth": None if truth is None else {
                 "source": "folders" if self.truth_from_folders else "masks",
-                **results.accuracy(found, truth),
+                **results.accuracy(predictions, truth),
             },
             "file": results.PREDICTIONS,
         }  # fmt: skip
 
     def _truth(self, pool: Pool, names: tuple[str, ...]) -> NDArray[np.int64] | None:
-        """Return the class of each tile where folders or masks tell it."""
+        """Return the true class of each tile from folders or masks, or None."""
         if self.truth_from_folders:
             return folder_truth(pool, names)
         return None if pool.counts is None else mask_truth(pool, names)
 
     def _model(self, model: Any, ready: _Ready) -> Any:
-        """Return what embeds the tiles: the model, or its answers where the labels are such."""
+        """Return the model that embeds tiles, or the answer classifier of a generative model."""
         answers = ready.probe is None and judges_names(model)
         self.check_asked(answers=answers)
         if answers:
             if check_kind(self.head) == "sigmoid":
                 raise ParameterError(
                     "head='sigmoid' for a generative model",
-                    "Labels as its answers are compared with each other.",
-                    "Leave --head out.",
+                    "Answers of a generative model are compared with each other.",
+                    "Omit --head.",
                 )
             return answer_classes(
                 model, ready.labels or {}, prompt=self.prompt, length=self.length
@@ -162,7 +162,7 @@ class ClassifyJob(ClassJob, SpreadJob):
         return text_head(model, ready.labels or {}, templates=ready.templates, head=kind)
 
     def _head_facts(self, model: Any, ready: _Ready) -> dict[str, Any]:
-        """Return what the classes depend on besides the embeddings, JSON-ready."""
+        """Return the JSON-ready inputs of the head, besides the embeddings."""
         if self.probe is not None:
             return {"kind": "probe", "file": fingerprint(self.probe)}
         texts = {name: list(texts) for name, texts in (ready.labels or {}).items()}
@@ -179,47 +179,51 @@ class ClassifyJob(ClassJob, SpreadJob):
         }
 
     def _tables(
-        self, run: Run, pool: Pool, found: Predictions, truth: NDArray[np.int64] | None,
+        self, run: Run, pool: Pool, predictions: Predictions, truth: NDArray[np.int64] | None,
         progress: ProgressFn | None,
     ) -> None:  # fmt: skip
-        """Write the tables and pictures of the report; remove what an earlier job knew."""
+        """Write the tables and thumbnails of the report, and remove outdated files."""
         key = digest([VERSION, run.key("predict"), self.bands])
         if truth is None:
             (run.path / results.CONFUSION).unlink(missing_ok=True)
         else:
-            run.do("confusion", key, lambda: results.save_confusion(run.path, found, truth))
+            run.do("confusion", key, lambda: results.save_confusion(run.path, predictions, truth))
         run.do(
             "thumbs", key,
             lambda: write_thumbs(
-                run.path, pool, shown_rows(found), bands=self.bands, progress=progress
+                run.path, pool, shown_rows(predictions), bands=self.bands, progress=progress
             ),
         )  # fmt: skip
 
 
 def _check_combination(job: ClassifyJob, labels: Labels | None) -> None:
-    """Refuse settings that contradict each other."""
+    """Raise an error for options that exclude each other."""
     kind = check_kind(job.head)
     if job.masks and job.truth_from_folders:
         raise ParameterError(
-            "masks and truth from folders together", "The truth comes from one of them."
+            "--masks with --truth-from-folders",
+            "The two options exclude each other.",
+            "Omit one of them.",
         )
     if kind is not None and labels is None:
-        raise ParameterError(f"head={kind!r} with a probe", "A probe brings its own.")
+        raise ParameterError(
+            f"head={kind!r} with a probe", "A probe includes its head.", "Omit --head."
+        )
     if labels is not None and len(labels) == 1 and kind != "sigmoid":
         raise ParameterError(
-            f"the one label {next(iter(labels))!r}",
-            "Labels are compared with each other: one alone always wins.",
-            "Add another ('anything else'); models of a sigmoid loss (SigLIP, tuned) "
-            "can judge it alone: --head sigmoid.",
+            f"the only label {next(iter(labels))!r}",
+            "Labels are compared with each other, so at least two are required.",
+            "Add another label ('anything else'), or use --head sigmoid for a model with a sigmoid "
+            "loss (SigLIP, tuned).",
         )
 
 
-def shown_rows(found: Predictions) -> NDArray[np.int64]:
-    """Return the surest and the least sure tiles of the most common labels."""
-    common = np.argsort(-found.counts(), kind="stable")[:LABELS_SHOWN]
+def shown_rows(predictions: Predictions) -> NDArray[np.int64]:
+    """Return the most and least confident tiles of the most frequent labels."""
+    common = np.argsort(-predictions.counts(), kind="stable")[:LABELS_SHOWN]
     parts = []
     for label in common:
-        rows = np.flatnonzero(found.first == label)
-        order = rows[np.argsort(-found.probability[rows], kind="stable")]
+        rows = np.flatnonzero(predictions.first == label)
+        order = rows[np.argsort(-predictions.probability[rows], kind="stable")]
         parts += [order[:SHOWN], order[-SHOWN:]]
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""The most likely class of each tile, and the second."""
+"""The two most likely classes of each tile."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
     from foveate.models.heads import Head
 
-_BLOCK = 16384  # rows at a time: with a thousand classes their scores take 64 MB
+_BLOCK = 16384  # rows per block; the scores of a thousand classes are 64 MB
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a head makes of n embeddings.
+    """Predictions of a head for n embeddings.
 
     Attributes:
         names: The C classes.
-        first: (n,) int64 number of the most likely class; of equal ones, the first label.
-        probability: (n,) float32 of `first`.
-        second: (n,) int64 number of the second most likely class; -1 where there is but one.
-        second_probability: (n,) float32 of `second`; NaN where there is none.
+        first: (n,) int64 number of the most likely class; the first label in case of ties.
+        probability: (n,) float32 probability of `first`.
+        second: (n,) int64 number of the second most likely class; -1 with a single class.
+        second_probability: (n,) float32 probability of `second`; NaN with a single class.
     """
 
     names: tuple[str, ...]
@@ -34,18 +34,17 @@ class Predictions:
     second_probability: NDArray[np.float32]
 
     def counts(self) -> NDArray[np.int64]:
-        """Return (C,) how many tiles each class is the most likely of."""
+        """Return the (C,) number of tiles predicted as each class."""
         return np.bincount(self.first, minlength=len(self.names))
 
 
 def predict(x: NDArray[np.floating], head: Head) -> Predictions:
     """Classify embeddings.
 
-    Classes are compared by their scores: probabilities near 1 are equal in float32 where the
-    scores are not.
+    Classes are compared by their logits, since probabilities near 1 can be equal in float32.
 
     Args:
-        x: (n, d), may be a memory map.
+        x: (n, d) embeddings, possibly a memory map.
         head: From `text_head` or `fit_probe`.
     """
     starts = range(0, len(x), _BLOCK)
@@ -56,12 +55,12 @@ def predict(x: NDArray[np.floating], head: Head) -> Predictions:
 def _top_two(
     z: NDArray[np.floating], head: Head
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    logits, chance = head.logits(z), head.probabilities(z)
+    logits, probabilities = head.logits(z), head.probabilities(z)
     rows = np.arange(len(z))
     first = logits.argmax(axis=1)
     if len(head.names) == 1:
-        nothing = np.full(len(z), np.nan, np.float32)
-        return first, chance[rows, first], np.full(len(z), -1), nothing
+        nan = np.full(len(z), np.nan, np.float32)
+        return first, probabilities[rows, first], np.full(len(z), -1), nan
     logits[rows, first] = -np.inf
     second = logits.argmax(axis=1)
-    return first, chance[rows, first], second, chance[rows, second]
+    return first, probabilities[rows, first], second, probabilities[rows, second]

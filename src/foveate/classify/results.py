@@ -1,4 +1,4 @@
-"""What a classify run stores: predictions and the tables of its report."""
+"""Files of a classify run: predictions and the tables of its report."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _FOOTER = b"foveate"
 def save_predictions(
     path: Path,
     pool: Pool,
-    found: Predictions,
+    predictions: Predictions,
     truth: NDArray[np.int64] | None,
     about: Mapping[str, Any],
 ) -> list[str]:
-    """Write what each tile shows.
+    """Write the predictions of tiles.
 
-    ``predictions.parquet``, one row a tile: tile_id, scene, y, x, h, w, label, probability,
-    second_label, second_probability; truth where it is known; geometry (WKB, longitude and
-    latitude) where the scenes are georeferenced, and then it is GeoParquet.
-    ``tables/labels.parquet``: label, tiles, share, mean_probability.
+    ``predictions.parquet``, one row per tile: tile_id, scene, y, x, h, w, label, probability,
+    second_label, second_probability; truth if it is known; geometry (WKB, longitude and latitude)
+    if the scenes are georeferenced, as GeoParquet. ``tables/labels.parquet``: label, tiles, share,
+    mean_probability.
 
     Args:
         path: Run directory.
         pool: The pool.
-        found: Its predictions, row for row.
-        truth: (n,) class numbers, -1 where it is not known; or None.
-        about: Facts for the footer, JSON-ready.
+        predictions: Predictions of the rows of the pool.
+        truth: (n,) class numbers, -1 if unknown; or None.
+        about: JSON-ready facts for the footer.
 
     Returns:
         The files, relative to `path`.
@@ -56,27 +56,29 @@ def save_predictions(
     tiles = tiles_table(pool)
     table = tiles.select(["tile_id", "scene", "y", "x", "h", "w"])
     columns = {
-        "label": _names(found.names, found.first),
-        "probability": pa.array(found.probability),
-        "second_label": _names(found.names, found.second),
-        "second_probability": pa.array(found.second_probability, from_pandas=True),
+        "label": _names(predictions.names, predictions.first),
+        "probability": pa.array(predictions.probability),
+        "second_label": _names(predictions.names, predictions.second),
+        "second_probability": pa.array(predictions.second_probability, from_pandas=True),
     }
     if truth is not None:
-        columns["truth"] = _names(found.names, truth)
+        columns["truth"] = _names(predictions.names, truth)
     if pool.georeferenced:
         columns["geometry"] = tiles["geometry"]
     for name, column in columns.items():
         table = table.append_column(name, column)
-    footer = {"schema": SCHEMA, "labels": list(found.names), **about}
+    footer = {"schema": SCHEMA, "labels": list(predictions.names), **about}
     table = table.replace_schema_metadata({_FOOTER: json.dumps(footer, sort_keys=True).encode()})
     geo = {"geometry": None} if pool.georeferenced else None
     write_parquet(path / PREDICTIONS, table, geo=geo)
-    counts = found.counts()
-    total = np.bincount(found.first, weights=found.probability, minlength=len(found.names))
+    counts = predictions.counts()
+    total = np.bincount(
+        predictions.first, weights=predictions.probability, minlength=len(predictions.names)
+    )
     labels = {
-        "label": list(found.names),
+        "label": list(predictions.names),
         "tiles": counts,
-        "share": counts / len(found.first),
+        "share": counts / len(predictions.first),
         "mean_probability": pa.array(
             np.divide(total, counts, out=np.full(counts.size, np.nan), where=counts > 0),
             from_pandas=True,
@@ -103,37 +105,37 @@ def load_predictions(path: Path, names: tuple[str, ...]) -> Predictions:
     )
 
 
-def save_confusion(path: Path, found: Predictions, truth: NDArray[np.int64]) -> list[str]:
+def save_confusion(path: Path, predictions: Predictions, truth: NDArray[np.int64]) -> list[str]:
     """Write ``tables/confusion.parquet``: truth, label, tiles, for every pair of classes."""
     import pyarrow as pa
 
-    table = confusion(truth, found.first, len(found.names))
+    table = confusion(truth, predictions.first, len(predictions.names))
     rows = [
-        {"truth": truly, "label": label, "tiles": int(table[i, j])}
-        for i, truly in enumerate(found.names)
-        for j, label in enumerate(found.names)
+        {"truth": true, "label": label, "tiles": int(table[i, j])}
+        for i, true in enumerate(predictions.names)
+        for j, label in enumerate(predictions.names)
     ]
     schema = pa.schema({"truth": pa.string(), "label": pa.string(), "tiles": pa.int64()})
     write_parquet(path / CONFUSION, pa.Table.from_pylist(rows, schema=schema))
     return [CONFUSION]
 
 
-def accuracy(found: Predictions, truth: NDArray[np.int64]) -> dict[str, Any]:
-    """Return how often the most likely class is the true one, JSON-ready.
+def accuracy(predictions: Predictions, truth: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the accuracy of the predictions, JSON-ready.
 
-    "accuracy" is over all judged tiles, "mean_accuracy" the mean over the classes that occur:
-    where one class is common, only the second one tells whether the others are found.
+    "accuracy" is over all tiles with a true class, "mean_accuracy" is the mean over the present
+    classes (balanced accuracy), which is informative if one class dominates.
     """
-    table = confusion(truth, found.first, len(found.names))
+    table = confusion(truth, predictions.first, len(predictions.names))
     tiles, right = table.sum(axis=1), table.diagonal()
-    there = tiles > 0
+    present = tiles > 0
     return {
         "judged": int(tiles.sum()),
-        "accuracy": float(right.sum() / tiles.sum()) if there.any() else None,
-        "mean_accuracy": float((right[there] / tiles[there]).mean()) if there.any() else None,
+        "accuracy": float(right.sum() / tiles.sum()) if present.any() else None,
+        "mean_accuracy": float((right[present] / tiles[present]).mean()) if present.any() else None,
         "classes": {
             name: {"tiles": int(n), "right": int(k), "accuracy": float(k / n) if n else None}
-            for name, n, k in zip(found.names, tiles, right, strict=True)
+            for name, n, k in zip(predictions.names, tiles, right, strict=True)
         },
     }
 

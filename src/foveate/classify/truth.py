@@ -1,4 +1,4 @@
-"""What a tile really shows, where the images say so: by their folders or by masks."""
+"""True classes of tiles from folder names or masks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ logger = logging.getLogger("foveate")
 
 
 def folder_truth(pool: Pool, names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the class that the folder of each tile's image names.
+    """Return the class of each tile from the folder name of its image.
 
     Args:
         pool: A pool cut from scenes.
-        names: C classes; case, spaces and underscores do not count.
+        names: C classes; case, spaces and underscores are ignored.
 
     Returns:
         (n,) class numbers.
 
     Raises:
-        DataError: A folder is none of the classes.
+        DataError: A folder name is not a class.
     """
     truth = np.full(len(pool), -1)
     for scene, rows in pool.per_scene():
@@ -42,49 +42,48 @@ def folder_truth(pool: Pool, names: Sequence[str]) -> NDArray[np.int64]:
         number = int(numbers_of([folder], names)[0])
         if number < 0:
             raise DataError(
-                f"the image {scene.scene_id!r} lies in the folder {folder!r}, which is none of the "
-                f"labels",
+                f"the image {scene.scene_id!r} is in the folder {folder!r}, which is not a label",
                 f"Labels: {', '.join(names[:8])}{' ...' if len(names) > 8 else '.'}",
-                suggest(folder, names) or "Every image lies in a folder named after its class.",
+                suggest(folder, names)
+                or "Move every image to a folder with the name of its class.",
             )
         truth[rows] = number
     return truth
 
 
 def mask_truth(pool: Pool, names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the most frequent class of each tile's mask; of equal ones, the first.
+    """Return the most frequent class of each tile's mask; the first class in case of ties.
 
     Args:
         pool: A pool with masks.
-        names: C classes; case, spaces and underscores do not count.
+        names: C classes; case, spaces and underscores are ignored.
 
     Returns:
-        (n,) class numbers; -1 where nothing is counted, or the class is none of `names`.
+        (n,) class numbers; -1 for tiles without labelled pixels, or if the class is not in `names`.
 
     Raises:
-        DataError: No class of the masks is among the names.
+        DataError: No class of the masks is in `names`.
     """
     assert pool.counts is not None and pool.legend is not None  # noqa: S101, PT018  (has masks)
     legend = pool.legend.names
-    place = numbers_of(legend, names)
-    if (place < 0).all():
+    numbers = numbers_of(legend, names)
+    if (numbers < 0).all():
         raise DataError(
             f"no class of the masks is a label: {', '.join(legend[:8])}",
             f"Labels: {', '.join(names[:8])}{' ...' if len(names) > 8 else '.'}",
-            "Name the classes like the labels in a classes file (--classes), or leave the masks "
-            "out.",
+            "Use the names of the labels in a classes file (--classes), or omit the masks.",
         )
-    truth = np.where(pool.counts.any(axis=1), place[pool.counts.argmax(axis=1)], -1)
-    left = int((truth < 0).sum())
-    if left:
+    truth = np.where(pool.counts.any(axis=1), numbers[pool.counts.argmax(axis=1)], -1)
+    unknown = int((truth < 0).sum())
+    if unknown:
         logger.warning(
-            "%d of %d tiles are not judged: their class is no label, or nothing is labelled.",
-            left, len(pool),
+            "%d of %d tiles have no true class: their class is not a label, or they have no "
+            "labelled pixels.", unknown, len(pool),
         )  # fmt: skip
     return truth
 
 
 def _folder(scene: Scene) -> str:
-    """The last folder of an image below what was given, else the folder that was given."""
-    above = scene.scene_id.split("/")[:-1]
-    return above[-1] if above else PurePath(absolute(scene.uri)).parent.name
+    """Return the name of the folder of an image, relative to the given path if possible."""
+    folders = scene.scene_id.split("/")[:-1]
+    return folders[-1] if folders else PurePath(absolute(scene.uri)).parent.name

@@ -1,4 +1,4 @@
-"""Checks that the statistics share."""
+"""Shared input checks of the statistics."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ def vector(values: ArrayLike, what: str, length: int | None = None) -> NDArray[n
 
     Args:
         values: The values.
-        what: What they are, in the plural, for the message.
-        length: The n that they must have; any when None.
+        what: Plural name of the values, for the error message.
+        length: Required n; None: any.
 
     Raises:
-        DataError: Another shape, nothing, or values that are not finite.
+        DataError: The shape is different, the array is empty, or values are not finite.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not array.size or (length is not None and array.size != length):
         raise DataError(
             f"{what} of shape {array.shape}",
-            "One row of one or more numbers is needed."
+            "Expected a non-empty one-dimensional array."
             if length is None
-            else f"The shape must be ({length},), as that of the others.",
+            else f"The shape must be ({length},), like the other arrays.",
         )
     bad = int(array.size - np.isfinite(array).sum())
     if bad:
-        raise DataError(f"{bad} of {array.size} {what} are not finite", "NaN has no place here.")
+        raise DataError(f"{bad} of {array.size} {what} are not finite", "Values must be finite.")
     return array
 
 
 def confident(confidence: float) -> float:
-    """Return a confidence level between 0 and 1.
+    """Return a confidence level if it is between 0 and 1.
 
     Raises:
-        ParameterError: It is not.
+        ParameterError: The level is out of range.
     """
     if not 0 < confidence < 1:
         raise ParameterError(
-            f"a confidence of {confidence}", "It is more than 0 and less than 1.", "Type 0.95."
+            f"a confidence of {confidence}",
+            "A confidence level must be > 0 and < 1.",
+            "For example 0.95.",
         )
     return confidence

@@ -1,4 +1,4 @@
-"""How far two orders or two sets of rows agree."""
+"""Agreement of two rankings or two sets of rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
-    """Kendall's tau-b between two (n,) vectors of positions or scores; NaN for n < 2."""
+    """Compute Kendall's tau-b of two (n,) vectors of positions or scores; NaN for n < 2."""
     from scipy.stats import kendalltau
 
     a, b = np.asarray(a), np.asarray(b)
@@ -21,7 +21,7 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def overlap(a: ArrayLike, b: ArrayLike) -> float:
-    """Share of the smaller of two sets of rows that is also in the other.
+    """Compute the overlap coefficient: the share of the smaller set that is in the other set.
 
     Raises:
         ParameterError: A set is empty.

@@ -1,4 +1,4 @@
-"""How evenly something is spread over classes."""
+"""Diversity of class distributions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def entropy(counts: ArrayLike, *, base: float | None = None) -> NDArray[np.float64]:
-    """Shannon entropy of rows of counts.
+    """Compute the Shannon entropy of rows of counts.
 
     Args:
         counts: (..., C) non-negative counts or weights; a row need not sum to 1.
-        base: Base of the logarithm; C when None, so that a uniform row has entropy 1.
+        base: Base of the logarithm; None: C, so that the entropy of a uniform row is 1.
 
     Returns:
         (...) float64; 0 for a row with one class, NaN for a row that sums to 0. With C = 1 the

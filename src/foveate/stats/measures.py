@@ -1,10 +1,10 @@
-"""Numbers of one cell, and what each group of test scenes has to do with them.
+"""Measures of one condition, with the contribution of each group of test scenes.
 
-A mean average precision is of all test tiles at once; it has no value for each group of scenes
-that could be resampled. The jackknife gives one: with theta over all G groups and theta_g without
-group g, the pseudo-value of g is G theta - (G - 1) theta_g (Tukey 1958; Efron and Tibshirani 1993,
-chapter 11). Pseudo-values are shifted so that their mean is theta itself, and the bootstrap of a
-table draws groups with them.
+A mean average precision is computed over all test tiles at once; it has no value per group of
+scenes that could be resampled. The jackknife provides such values: with theta over all G groups and
+theta_g without group g, the pseudo-value of g is G theta - (G - 1) theta_g (Tukey 1958; Efron and
+Tibshirani 1993, chapter 11). Pseudo-values are shifted so that their mean is theta; the bootstrap
+of a table resamples groups with them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     Statistic = Callable[[NDArray[np.bool_]], NDArray[np.float64]]
 
-BLOCKS = 40  # groups beyond are joined: each costs all measures once more
+BLOCKS = 40  # maximum groups; more are merged, since each group needs one more evaluation
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number, what it is the mean of, and the share of each group in it.
+    """A value, its parts, and the contribution of each group.
 
     Attributes:
-        value: Mean over the parts that there are; NaN if there are none.
-        parts: One number a concept; or one.
-        groups: Name of the group -> its shifted pseudo-value; their mean is `value`.
+        value: Mean over the finite parts; NaN if there are none.
+        parts: One number per concept, or a single number.
+        groups: Name of the group -> shifted pseudo-value; their mean is `value`.
     """
 
     value: float
@@ -42,14 +42,14 @@ class Measure:
     groups: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it JSON-ready."""
+        """Return the fields, JSON-ready."""
         return {"value": self.value, "parts": self.parts, "groups": self.groups}
 
 
 def group_names(groups: Sequence[str]) -> list[str]:
-    """Return the name of the group of each scene as it is resampled: no more than `BLOCKS`.
+    """Return the resampling group of each scene; groups are merged to at most `BLOCKS`.
 
-    The same groups have the same name under each seed, whichever of them are tested.
+    The names do not depend on the seed, or on which groups are in the test split.
     """
     names = sorted(set(groups))
     if len(names) <= BLOCKS:
@@ -59,35 +59,35 @@ def group_names(groups: Sequence[str]) -> list[str]:
 
 
 def jackknife(groups: NDArray[np.str_], statistic: Statistic) -> Measure:
-    """Work out a number and its pseudo-values.
+    """Compute a statistic and its jackknife pseudo-values.
 
     Args:
         groups: (n,) group of each row.
-        statistic: From a mask of rows, (n,) bool, to (K,) numbers; NaN where there is none. It is
-            not called with a mask of no rows.
+        statistic: Function from a mask of rows, (n,) bool, to (K,) numbers; NaN if undefined. It is
+            not called with an empty mask.
 
     Returns:
-        The mean over K. A number that a group alone makes possible counts as if the group made no
-        difference to it.
+        The mean over K. A number that is undefined without a group is treated as unchanged by the
+        group.
     """
     names = np.unique(groups)
     if not names.size:
         return Measure(float("nan"), [], {})
-    whole = np.asarray(statistic(np.ones(len(groups), bool)), np.float64)
-    there = np.isfinite(whole)
-    if not there.any():
-        return Measure(float("nan"), whole.tolist(), {})
-    value = float(whole[there].mean())
+    parts = np.asarray(statistic(np.ones(len(groups), bool)), np.float64)
+    defined = np.isfinite(parts)
+    if not defined.any():
+        return Measure(float("nan"), parts.tolist(), {})
+    value = float(parts[defined].mean())
     if names.size == 1:
-        return Measure(value, whole.tolist(), {str(names[0]): value})
+        return Measure(value, parts.tolist(), {str(names[0]): value})
     pseudo = []
     for name in names:
         without = np.asarray(statistic(groups != name), np.float64)
-        without = np.where(np.isfinite(without), without, whole)[there]
+        without = np.where(np.isfinite(without), without, parts)[defined]
         pseudo.append(float(value * names.size - without.mean() * (names.size - 1)))
     shift = value - float(np.mean(pseudo))
     return Measure(
-        value, whole.tolist(),
+        value, parts.tolist(),
         {str(n): p + shift for n, p in zip(names, pseudo, strict=True)},
     )  # fmt: skip
 
@@ -96,14 +96,14 @@ def precision(
     scores: NDArray[np.floating], relevant: NDArray[np.bool_], groups: NDArray[np.str_], *,
     k: int | None = None, seed: int = 0,
 ) -> Measure:  # fmt: skip
-    """Mean average precision over concepts, or AP@K.
+    """Compute the mean average precision over concepts, or AP@K.
 
     Args:
         scores: (n, K).
-        relevant: (n, K).
-        groups: (n,).
-        k: Rows at the top that count; all when None.
-        seed: Of ties.
+        relevant: (n, K) bool.
+        groups: (n,) group of each row.
+        k: Cut-off rank; None: no cut-off.
+        seed: Seed of ties.
     """
     ties = tie_keys([str(row) for row in range(len(scores))], seed, "retrieval/ties")
 
@@ -118,11 +118,11 @@ def precision(
 def ratio(
     above: NDArray[np.floating], below: NDArray[np.floating], groups: NDArray[np.str_]
 ) -> Measure:
-    """Return sum(above) / sum(below): a mean, a share; NaN where nothing is below."""
+    """Compute sum(above) / sum(below), a mean or share; NaN if the denominator is 0."""
 
     def statistic(kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        whole = float(below[kept].sum())
-        return np.array([float(above[kept].sum()) / whole if whole > 0 else np.nan])
+        total = float(below[kept].sum())
+        return np.array([float(above[kept].sum()) / total if total > 0 else np.nan])
 
     return jackknife(groups, statistic)
 
@@ -130,53 +130,53 @@ def ratio(
 def pooled(
     scores: NDArray[np.floating], relevant: NDArray[np.bool_], number: NDArray[np.int64], how: str
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.int64]]:
-    """Join rows to regions or scenes.
+    """Pool rows to regions or scenes.
 
     Args:
         scores: (n, K).
-        relevant: (n, K).
-        number: (n,) of the region of each row.
-        how: "max" or "mean" of the scores; what one row shows the region shows.
+        relevant: (n, K) bool.
+        number: (n,) number of the region of each row.
+        how: "max" or "mean" of the scores; a region is relevant if any of its rows is.
 
     Returns:
-        (m, K) scores, (m, K) relevance, and (m,) a row of each region.
+        (m, K) scores, (m, K) relevance, and (m,) the first row of each region.
     """
     _, first, member = np.unique(number, return_index=True, return_inverse=True)
-    shown = np.zeros((len(first), relevant.shape[1]), bool)
-    np.logical_or.at(shown, member, relevant)
+    pooled_relevant = np.zeros((len(first), relevant.shape[1]), bool)
+    np.logical_or.at(pooled_relevant, member, relevant)
     if how == "max":
-        found = np.full((len(first), scores.shape[1]), -np.inf)
-        np.maximum.at(found, member, scores)
-        return found, shown, first
-    found = np.zeros((len(first), scores.shape[1]))
-    np.add.at(found, member, scores)
-    return found / np.bincount(member)[:, None], shown, first
+        maxima = np.full((len(first), scores.shape[1]), -np.inf)
+        np.maximum.at(maxima, member, scores)
+        return maxima, pooled_relevant, first
+    sums = np.zeros((len(first), scores.shape[1]))
+    np.add.at(sums, member, scores)
+    return sums / np.bincount(member)[:, None], pooled_relevant, first
 
 
-def mean_of(found: Sequence[Measure]) -> Measure:
-    """Return the mean of measures of the same groups: over draws of a random policy."""
-    names = found[0].groups
+def mean_of(measures: Sequence[Measure]) -> Measure:
+    """Return the mean of measures with the same groups, e.g. over draws of a random policy."""
+    names = measures[0].groups
     return Measure(
-        float(np.mean([m.value for m in found])),
-        np.mean([m.parts for m in found], axis=0).tolist(),
-        {name: float(np.mean([m.groups[name] for m in found])) for name in names},
+        float(np.mean([m.value for m in measures])),
+        np.mean([m.parts for m in measures], axis=0).tolist(),
+        {name: float(np.mean([m.groups[name] for m in measures])) for name in names},
     )
 
 
-def area(found: Sequence[Measure], shares: Sequence[float]) -> Measure:
-    """Return the mean height of a curve over observed shares, by trapezoids.
+def area(measures: Sequence[Measure], shares: Sequence[float]) -> Measure:
+    """Return the normalised area under a curve over observed ratios, by the trapezoidal rule.
 
     Args:
-        found: One measure a share, of the same groups.
-        shares: Rising.
+        measures: One measure per ratio, with the same groups.
+        shares: Observed ratios, increasing.
     """
 
     def height(values: Sequence[float]) -> float:
         return float(np.trapezoid(values, shares) / (shares[-1] - shares[0]))
 
-    parts = np.array([m.parts for m in found], np.float64)
+    parts = np.array([m.parts for m in measures], np.float64)
     return Measure(
-        height([m.value for m in found]),
+        height([m.value for m in measures]),
         [height(column.tolist()) for column in parts.T],
-        {name: height([m.groups[name] for m in found]) for name in found[0].groups},
+        {name: height([m.groups[name] for m in measures]) for name in measures[0].groups},
     )

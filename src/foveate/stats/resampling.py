@@ -1,8 +1,8 @@
-"""How sure a mean is, and a difference of two: the bootstrap, whole clusters at a time.
+"""Cluster bootstrap of means and paired differences.
 
-Rows of one cluster (tiles of a scene, queries of a concept) are not independent. Drawing rows
-would take them for more evidence than they are; drawing whole clusters with replacement does not
-(Davison and Hinkley 1997, section 3.8; Field and Welsh 2007).
+Rows of one cluster (tiles of a scene, queries of a concept) are not independent. Resampling rows
+would overstate the evidence; resampling whole clusters with replacement does not (Davison and
+Hinkley 1997, section 3.8; Field and Welsh 2007).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
-FEWEST = 6  # clusters: of 5 that all point one way, a sign test says p = .06
-_BLOCK = 1 << 22  # cluster numbers held at once: 32 MiB
+FEWEST = 6  # minimum clusters: a sign test of 5 clusters with equal signs has p = 0.06
+_BLOCK = 1 << 22  # cluster numbers in memory at once: 32 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Difference:
 
     Attributes:
         mean: Mean of a - b over all rows.
-        low: Lower end of the confidence interval.
-        high: Upper end.
+        low: Lower bound of the confidence interval.
+        high: Upper bound of the confidence interval.
         p: Two-sided p-value of no difference, at least 2 / (draws + 1).
     """
 
@@ -58,25 +58,25 @@ def bootstrap_mean(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a mean, by drawing whole clusters (Efron 1979).
+    """Compute the percentile interval of a mean with a cluster bootstrap (Efron 1979).
 
-    As many clusters are drawn as there are; the mean of a draw is over its rows, so a large
-    cluster weighs more. With few clusters (below about 20) the interval is too narrow.
+    Each resample has the original number of clusters; its mean is over rows, so large clusters have
+    more weight. With few clusters (below about 20) the interval is too narrow.
 
     Args:
         values: (n,) finite values.
-        clusters: (n,) label of each row's cluster; each row is its own when None.
-        draws: Resamples.
-        seed: Seed of the draws.
-        confidence: Of the interval, 0 to 1, both ends alike.
+        clusters: (n,) cluster label of each row; None: each row is a cluster.
+        draws: Number of resamples.
+        seed: Seed of the resamples.
+        confidence: Confidence level of the two-sided interval, 0 to 1.
 
     Raises:
-        ParameterError: Draws or confidence are not possible.
-        DataError: Shapes do not match, values are not finite, or all rows are one cluster.
+        ParameterError: The number of draws or the confidence level is out of range.
+        DataError: Shapes do not match, values are not finite, or there is only one cluster.
     """
     x = vector(values, "values")
     means = _means(x, clusters, draws, seed)
-    low, high = _ends(means, confidence)
+    low, high = _bounds(means, confidence)
     return Interval(float(x.mean()), low, high)
 
 
@@ -89,69 +89,73 @@ def paired_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Difference:
-    """Mean of a - b with its interval, see `bootstrap_mean`, and a p-value.
+    """Compute the mean of a - b with its interval, see `bootstrap_mean`, and p-value.
 
-    The p-value is the one that fits the interval: twice the smaller share of draws on one side of
-    0, each count plus one so that no p-value is 0 (Davison and Hinkley 1997, chapter 4).
+    The p-value is consistent with the interval: twice the smaller share of resamples on one side of
+    0, with one added to the count so that it is never 0 (Davison and Hinkley 1997, chapter 4).
 
     Args:
         a: (n,) values of one method.
-        b: (n,) values of the other, of the same rows.
-        clusters: (n,) label of each row's cluster; each row is its own when None.
-        draws: Resamples.
-        seed: Seed of the draws: under one seed, clusters are drawn alike for any two methods.
-        confidence: Of the interval, 0 to 1.
+        b: (n,) values of the other method, for the same rows.
+        clusters: (n,) cluster label of each row; None: each row is a cluster.
+        draws: Number of resamples.
+        seed: Seed of the resamples; with one seed, the resampled clusters are the same for any two
+            methods.
+        confidence: Confidence level of the interval, 0 to 1.
 
     Raises:
-        ParameterError: Draws or confidence are not possible.
-        DataError: Shapes do not match, values are not finite, or all rows are one cluster.
+        ParameterError: The number of draws or the confidence level is out of range.
+        DataError: Shapes do not match, values are not finite, or there is only one cluster.
     """
     first = vector(a, "values")
     gap = first - vector(b, "values", first.size)
     means = _means(gap, clusters, draws, seed)
-    low, high = _ends(means, confidence)
-    beyond = 1 + min(int((means <= 0).sum()), int((means >= 0).sum()))
-    return Difference(float(gap.mean()), low, high, min(1.0, 2 * beyond / (draws + 1)))
+    low, high = _bounds(means, confidence)
+    count = 1 + min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return Difference(float(gap.mean()), low, high, min(1.0, 2 * count / (draws + 1)))
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values for the number of comparisons (Holm 1979).
 
-    The i-th smallest of m is multiplied by m - i + 1; none falls below a smaller one, none is
-    above 1. Rejecting those below alpha errs once or more with probability alpha at most.
+    The i-th smallest of m p-values is multiplied by m - i + 1; the results are monotone and at most
+    1. Rejecting those below alpha controls the family-wise error rate at alpha.
 
     Args:
         p: (m,) p-values.
 
     Returns:
-        (m,) float64 adjusted p-values, in the order given.
+        (m,) float64 adjusted p-values, in the order of `p`.
 
     Raises:
         DataError: A p-value is NaN, below 0 or above 1.
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise DataError(f"p-values {values.tolist()}", "They are a row of numbers, each 0 to 1.")
+        raise DataError(
+            f"p-values {values.tolist()}",
+            "Expected a one-dimensional array of numbers from 0 to 1.",
+        )
     order = np.argsort(values, kind="stable")
-    raised = values[order] * np.arange(values.size, 0, -1)
+    multiplied = values[order] * np.arange(values.size, 0, -1)
     adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(multiplied), 1)
     return adjusted
 
 
 def verdict(
     difference: Difference, p: float, clusters: int
 ) -> Literal["better", "worse", "tied", "open"]:
-    """Say in a word what a paired difference shows.
+    """Return the verdict on a paired difference.
 
     Args:
-        difference: With its interval.
+        difference: The difference with its interval.
         p: Its p-value, adjusted for the number of comparisons (`holm`).
-        clusters: Clusters that were drawn.
+        clusters: Number of clusters of the bootstrap.
 
     Returns:
-        "tied" where the interval contains 0; "open" where it does not, but the adjusted p-value is
-        above `ALPHA`, or there are fewer clusters than `FEWEST`; else "better" or "worse".
+        "tied" if the interval contains 0; "open" if it does not, but the adjusted p-value is above
+        `ALPHA`, or there are fewer clusters than `FEWEST`; otherwise "better" or "worse".
     """
     if difference.low <= 0 <= difference.high:
         return "tied"
@@ -163,19 +167,21 @@ def verdict(
 def _means(
     values: NDArray[np.float64], clusters: ArrayLike | None, draws: int, seed: int
 ) -> NDArray[np.float64]:
-    """Mean of each resample: (draws,)."""
+    """Return the (draws,) means of the resamples."""
     if draws < 1:
-        raise ParameterError(f"{draws} draws", "At least one is needed.", "2000 are usual.")
+        raise ParameterError(
+            f"{draws} draws", "At least one draw is required.", "For example draws=2000."
+        )
     labels = np.arange(values.size) if clusters is None else np.asarray(clusters)
     if labels.shape != values.shape:
         raise DataError(
             f"clusters of shape {labels.shape} for {values.size} values",
-            "There is one label a value.",
+            "Expected one label per value.",
         )
     names, member = np.unique(labels, return_inverse=True)
     if names.size < 2:
         raise DataError(
-            f"{values.size} values of one cluster", "A bootstrap needs two clusters or more."
+            f"{values.size} values of one cluster", "A bootstrap needs at least two clusters."
         )
     sums, sizes = np.bincount(member, values), np.bincount(member)
     stream = rng(seed, "stats/bootstrap")
@@ -188,7 +194,7 @@ def _means(
     return means
 
 
-def _ends(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def _bounds(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     tail = (1 - confident(confidence)) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -1,14 +1,14 @@
-"""How well scores bring what is relevant to the top of a list.
+"""Retrieval metrics: average precision and top-1 accuracy.
 
 Average precision (Buckley and Voorhees 2000) is the mean, over the relevant rows, of the precision
-at their ranks. Of a list that is cut at K, three means are in use, and they differ:
+at their ranks. For a list that is cut at K, three different definitions are in use:
 
     AP@K = sum over ranks i <= K of relevant_i * precision_i / Z
-    Z    = min(K, n_rel)      "min", the default: a perfect list has 1, whatever K is
-         = hits in the top K  "hits": never below "min"; one hit at rank 1 has 1, whatever is missed
-         = n_rel              "relevant": a perfect list has K / n_rel if K is smaller
+    Z    = min(K, n_rel)      "min", the default: 1 for a perfect list, for any K
+         = hits in the top K  "hits": at least "min"; 1 for one hit at rank 1, whatever is missed
+         = n_rel              "relevant": K / n_rel for a perfect list if K is smaller
 
-All three are one number where the list is whole (k=None).
+Without a cut-off (k=None) they are equal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Retrieval(NamedTuple):
 
     Attributes:
         per_concept: (C,) float64; NaN for concepts without a relevant row.
-        mean: Mean over the others; NaN if there are none.
+        mean: Mean over the other concepts; NaN if there are none.
     """
 
     per_concept: NDArray[np.float64]
@@ -47,28 +47,27 @@ def average_precision(
     ties: NDArray[np.uint64] | None = None,
     seed: int = 0,
 ) -> float:
-    """Average precision of one query, over the whole list or its top K.
+    """Compute the average precision of one query, over the whole list or its top K.
 
     Args:
-        scores: (n,) the higher, the earlier; infinite scores are allowed.
+        scores: (n,) scores, highest first; infinite scores are allowed.
         relevant: (n,) bool.
-        k: Rows at the top that count; all when None or above n.
-        normaliser: What the sum of precisions is divided by; see the head of this file.
-        ties: (n,) keys, see `foveate.seeds.tie_keys`: of equal scores the row with the smaller
-            key comes first. When None, the keys of the row numbers under `seed`; then equal
-            scores come in another order if the rows do.
+        k: Cut-off rank; None or above n: no cut-off.
+        normaliser: Divisor of the sum of precisions; see the module docstring.
+        ties: (n,) keys, see `foveate.seeds.tie_keys`; rows of equal score are ordered by key. None:
+            keys of the row numbers under `seed`, so the order of ties depends on the order of rows.
         seed: Seed of these keys.
 
     Returns:
-        0 to 1; NaN if no row is relevant. 0 if rows are relevant and none is in the top K.
+        0 to 1; NaN if no row is relevant; 0 if no relevant row is in the top K.
 
     Raises:
-        ParameterError: k or the normaliser is not one.
+        ParameterError: k or the normaliser is not allowed.
         DataError: Shapes do not match, scores are NaN, relevance is not boolean.
     """
     s, r = np.asarray(scores, dtype=np.float64), np.asarray(relevant)
     if s.ndim != 1:
-        raise DataError(f"scores of shape {s.shape}", "One query has one score a row: (n,).")
+        raise DataError(f"scores of shape {s.shape}", "Expected the shape (n,) for one query.")
     keys = _checked(s, r, k=k, normaliser=normaliser, ties=ties, seed=seed)
     return _average_precision(s, r, k, normaliser, keys)
 
@@ -82,53 +81,54 @@ def mean_average_precision(
     ties: NDArray[np.uint64] | None = None,
     seed: int = 0,
 ) -> Retrieval:
-    """Average precision of each concept, and its mean over the concepts that are present.
+    """Compute the average precision of each concept, and the mean over the present concepts.
 
     Args:
         scores: (n, C) score of each row for each concept.
         relevant: (n, C) bool.
-        k: As in `average_precision`.
-        normaliser: As in `average_precision`.
+        k: See `average_precision`.
+        normaliser: See `average_precision`.
         ties: (n,) keys of the rows, the same for all concepts.
-        seed: As in `average_precision`.
+        seed: See `average_precision`.
 
     Raises:
-        ParameterError: As in `average_precision`.
-        DataError: As in `average_precision`.
+        ParameterError: See `average_precision`.
+        DataError: See `average_precision`.
     """
     s, r = np.asarray(scores, dtype=np.float64), np.asarray(relevant)
     if s.ndim != 2:
-        raise DataError(f"scores of shape {s.shape}", "They are rows by concepts: (n, C).")
+        raise DataError(f"scores of shape {s.shape}", "Expected (rows, concepts).")
     keys = _checked(s, r, k=k, normaliser=normaliser, ties=ties, seed=seed)
     each = np.array(
         [_average_precision(s[:, c], r[:, c], k, normaliser, keys) for c in range(s.shape[1])],
         dtype=np.float64,
     )
-    known = each[~np.isnan(each)]
-    return Retrieval(each, float(known.mean()) if known.size else float("nan"))
+    present = each[~np.isnan(each)]
+    return Retrieval(each, float(present.mean()) if present.size else float("nan"))
 
 
 def expected_average_precision(n: int, n_relevant: int, *, k: int | None = None) -> float:
-    """Mean of AP@K ("min") over all orders of n rows: what chance gives.
+    """Compute the mean of AP@K ("min") over all orders of n rows, the chance level.
 
-    Rank i holds a relevant row with probability m / n, and then each of the i - 1 rows above it
+    The row of rank i is relevant with probability m / n, and then each of the i - 1 rows above it
     is relevant with probability (m - 1) / (n - 1); the expected precision follows (Bestgen 2015).
 
     Args:
-        n: Rows.
-        n_relevant: Relevant rows among them, m.
-        k: Rows at the top that count; all when None or above n.
+        n: Number of rows.
+        n_relevant: Number m of relevant rows.
+        k: Cut-off rank; None or above n: no cut-off.
 
     Returns:
-        0 to 1; NaN if no row is relevant. For the whole list it is slightly above the prevalence
+        0 to 1; NaN if no row is relevant. Without cut-off it is slightly above the prevalence
         m / n; for K well above m it is about K / n times the prevalence.
 
     Raises:
-        ParameterError: n, m or k is not possible.
+        ParameterError: n, m or k is out of range.
     """
     if n < 1 or not 0 <= n_relevant <= n:
         raise ParameterError(
-            f"{n_relevant} relevant of {n} rows", "There is at least one row, and no more relevant."
+            f"{n_relevant} relevant of {n} rows",
+            "n must be at least 1, and the number of relevant rows from 0 to n.",
         )
     top = min(n, _checked_k(k) or n)
     if n_relevant == 0:
@@ -139,19 +139,19 @@ def expected_average_precision(n: int, n_relevant: int, *, k: int | None = None)
 
 
 def prevalence_corrected(ap: ArrayLike, prevalence: ArrayLike) -> NDArray[np.float64]:
-    """Average precision above chance: (AP - prevalence) / (1 - prevalence).
+    """Correct the average precision for chance: (AP - prevalence) / (1 - prevalence).
 
-    A random order of a long list has an AP of about the prevalence; so a frequent concept looks
-    easy and a rare one hard. After the correction chance is 0 and a perfect list 1, like Cohen's
-    kappa (1960). For AP@K, and for short lists, `expected_average_precision` is the chance level
-    to give in place of the prevalence.
+    The AP of a random order of a long list is about the prevalence, so frequent concepts appear
+    easy and rare concepts hard. After the correction chance is 0 and a perfect list is 1, like
+    Cohen's kappa (1960). For AP@K, and for short lists, use `expected_average_precision` instead of
+    the prevalence.
 
     Args:
-        ap: (...) average precision; NaN stays NaN.
+        ap: (...) average precision; NaN is kept.
         prevalence: (...) share of relevant rows, or another chance level, 0 to 1.
 
     Returns:
-        (...) float64, at most 1 and negative below chance; NaN where the prevalence is 1.
+        (...) float64, at most 1, negative below chance; NaN for a prevalence of 1.
 
     Raises:
         DataError: A prevalence is below 0 or above 1.
@@ -159,7 +159,8 @@ def prevalence_corrected(ap: ArrayLike, prevalence: ArrayLike) -> NDArray[np.flo
     p = np.asarray(prevalence, dtype=np.float64)
     if ((p < 0) | (p > 1)).any():
         raise DataError(
-            f"a prevalence from {np.nanmin(p):g} to {np.nanmax(p):g}", "It is a share, 0 to 1."
+            f"a prevalence from {np.nanmin(p):g} to {np.nanmax(p):g}",
+            "A prevalence must be from 0 to 1.",
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         corrected = (np.asarray(ap, dtype=np.float64) - p) / (1 - p)
@@ -167,29 +168,29 @@ def prevalence_corrected(ap: ArrayLike, prevalence: ArrayLike) -> NDArray[np.flo
 
 
 def top1(logits: ArrayLike, truth: ArrayLike) -> float:
-    """Share of rows whose highest logit is that of the true class.
+    """Compute the top-1 accuracy: the share of rows whose highest logit is that of the true class.
 
-    A row whose true class shares the highest logit with m - 1 others counts 1 / m: the mean over
-    all ways to break the tie.
+    If m classes tie for the highest logit, the true class among them, the row counts 1 / m, the
+    mean over all orders of the tie.
 
     Args:
-        logits: (n, C), any scores of which more is likelier; infinite ones are allowed.
+        logits: (n, C) scores, higher is more likely; infinite values are allowed.
         truth: (n,) integer class of each row, 0 to C - 1.
 
     Raises:
-        DataError: No rows, shapes that do not match, NaN, or a class that does not exist.
+        DataError: There are no rows, shapes do not match, or values are NaN or not a class.
     """
     x, t = np.asarray(logits, dtype=np.float64), np.asarray(truth)
     if x.ndim != 2 or not x.size or t.shape != x.shape[:1]:
         raise DataError(
             f"logits of shape {x.shape} and classes of shape {t.shape}",
-            "The shapes are (n, C) and (n,), n and C at least 1.",
+            "Expected the shapes (n, C) and (n,), n and C at least 1.",
         )
     _no_nan(x, "logits")
     if not np.issubdtype(t.dtype, np.integer) or t.min() < 0 or t.max() >= x.shape[1]:
         raise DataError(
             f"classes from {t.min()} to {t.max()} ({t.dtype})",
-            f"Classes are integers, 0 to {x.shape[1] - 1}.",
+            f"Classes must be integers from 0 to {x.shape[1] - 1}.",
         )
     best = x == x.max(axis=1, keepdims=True)
     return float((best[np.arange(t.size), t] / best.sum(axis=1)).mean())
@@ -202,7 +203,7 @@ def _average_precision(
     normaliser: Normaliser,
     keys: NDArray[np.uint64],
 ) -> float:
-    """One checked query."""
+    """Compute the average precision of one validated query."""
     n_relevant = int(relevant.sum())
     if n_relevant == 0:
         return float("nan")
@@ -222,11 +223,11 @@ def _checked(
     ties: NDArray[np.uint64] | None,
     seed: int,
 ) -> NDArray[np.uint64]:
-    """Check what both functions take; return the (n,) keys."""
+    """Validate the arguments of both functions, and return the (n,) keys."""
     _checked_k(k)
     if normaliser not in get_args(Normaliser):
         raise ParameterError(
-            f"normaliser {normaliser!r}", f"It is one of {', '.join(get_args(Normaliser))}."
+            f"normaliser {normaliser!r}", f"Allowed: {', '.join(get_args(Normaliser))}."
         )
     if relevant.shape != scores.shape:
         raise DataError(
@@ -235,7 +236,9 @@ def _checked(
         )
     if relevant.dtype != np.bool_:
         raise DataError(
-            f"relevance of type {relevant.dtype}", "It is true or false.", "Compare it: shares > 0."
+            f"relevance of type {relevant.dtype}",
+            "Relevance must be boolean.",
+            "Use a comparison such as shares > 0.",
         )
     _no_nan(scores, "scores")
     if ties is None:
@@ -244,15 +247,15 @@ def _checked(
     if keys.shape != scores.shape[:1]:
         raise DataError(
             f"{keys.shape} keys for {len(scores)} rows",
-            "There is one key a row.",
-            "Make them with foveate.seeds.tie_keys.",
+            "Expected one key per row.",
+            "Compute keys with foveate.seeds.tie_keys.",
         )
     return keys
 
 
 def _checked_k(k: int | None) -> int | None:
     if k is not None and k < 1:
-        raise ParameterError(f"k={k}", "The top of a list has 1 row or more; None takes all.")
+        raise ParameterError(f"k={k}", "`k` must be at least 1, or None for no cut-off.")
     return k
 
 
@@ -261,6 +264,6 @@ def _no_nan(values: NDArray[np.float64], what: str) -> None:
     if bad:
         raise DataError(
             f"{bad} of {values.size} {what} are NaN",
-            "Every row needs a number to be ranked.",
-            "Leave those rows out, or give them -inf to rank them last.",
+            "Every row needs a score.",
+            "Remove these rows, or set their scores to -inf to rank them last.",
         )
