@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.totals import Design, compare, design, estimate, judge
+from foveate.observe.totals import Design, compare, design, estimate, evaluate_design
 
 N = 400
 
@@ -57,7 +57,7 @@ def test_a_floor_of_one_and_sizes_of_nothing_are_an_even_draw():
 def test_intervals_hold_the_truth_whatever_is_expected(expected):
     held, p = population()
     guess = {"good": p, "none": None, "wrong": p[::-1].copy(), "nothing": np.zeros(N)}[expected]
-    found = judge(design(np.sqrt(p), 80, expected=guess), held, 300)
+    found = evaluate_design(design(np.sqrt(p), 80, expected=guess), held, 300)
     assert found.coverage > 0.88
     assert abs(found.bias) < 0.04
     assert found.relative_width == pytest.approx(2 * found.relative_error, rel=0.25)
@@ -95,7 +95,7 @@ def test_all_tiles_give_the_truth():
 
 
 def test_nothing_to_find_has_no_relative_error():
-    found = judge(design(np.ones(N), 20), np.zeros(N), 5)
+    found = evaluate_design(design(np.ones(N), 20), np.zeros(N), 5)
     assert (found.coverage, found.relative_error, found.bias) == (1, None, None)
     assert compare(design(np.ones(N), 20), np.zeros(N), 2)["variance_ratio"] is None
 
@@ -128,7 +128,7 @@ def test_values_and_truths_have_to_fit():
     with pytest.raises(ParameterError, match="confidence"):
         plan.total(rows, np.ones(20), confidence=1.0)
     with pytest.raises(DataError, match="true values"):
-        judge(plan, np.ones(3), 5)
+        evaluate_design(plan, np.ones(3), 5)
     with pytest.raises(ParameterError, match="0 repeats"):
-        judge(plan, np.ones(N), 0)
+        evaluate_design(plan, np.ones(N), 0)
     assert isinstance(plan, Design)

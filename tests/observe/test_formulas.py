@@ -120,7 +120,7 @@ def test_equation_8_in_a_step_of_a_training(observed):
     task = stages.predictor_task(stages.new_predictor())
     rows = np.array([0, 1])
     found = float(task.loss(rows, np.random.default_rng(4)).detach())
-    masks = tasks.random_masks(material.data.here[rows], np.random.default_rng(4))
+    masks = tasks.random_masks(material.data.valid[rows], np.random.default_rng(4))
     assert masks.any() and not masks.all()  # noqa: PT018
     with torch.no_grad():
         made = task.net(*(torch.from_numpy(x[rows]) for x in (lr, hr)), torch.from_numpy(masks))

@@ -136,9 +136,9 @@ def test_failures_are_tiles_that_there_are(trial):
     assert found["complex"]["value"] == pytest.approx((1.25**2 / 2) / 4)
     for case in found.values():
         assert (
-            case["row"] is None or trial.here[int(case["scene"][1:]) - 2, case["row"], case["col"]]
+            case["row"] is None or trial.valid[int(case["scene"][1:]) - 2, case["row"], case["col"]]
         )
-    whole = judge.failures(trial, trial.here)
+    whole = judge.failures(trial, trial.valid)
     assert [case["kind"] for case in whole] == ["complex"]
 
 
@@ -147,7 +147,7 @@ def test_neighbours_agree_from_0_to_1(trial):
     assert set(found) == {"HR only", "fill", "ours", "true"}
     assert all(0 <= value <= 1 for value in found.values())
     assert found["true"] >= found["fill"]
-    assert judge.neighbours(trial, trial.here) == {}
+    assert judge.neighbours(trial, trial.valid) == {}
     assert judge.neighbours(toy(labelled=False), np.zeros((2, 2, 2), bool)) == {}
 
 

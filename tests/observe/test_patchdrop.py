@@ -58,7 +58,7 @@ def test_it_chooses_tiles_whose_hr_changes_the_answer_and_keeps_the_budget(obr):
     with torch.no_grad():
         logits = made.net(val.lr, val.fill).numpy()
         found = made.validate()
-    here = val.here
+    here = val.valid
     chosen = (logits > 0) & here
     assert abs(chosen.sum() / here.sum() - obr) < 0.03
     assert found["share"] == pytest.approx(chosen.sum() / here.sum())
@@ -81,7 +81,7 @@ def test_the_gradient_by_hand():
     made = task(n=4)
     rows = np.array([2, 0])
     part = made._train
-    here = part.here[rows]
+    here = part.valid[rows]
     with torch.no_grad():
         p = made.net(part.lr[rows], part.fill[rows]).sigmoid().numpy().astype(float)
     tried = 0.8 * p + 0.2 * (1 - p)
@@ -92,7 +92,7 @@ def test_the_gradient_by_hand():
     assert float(made.net.price) == pytest.approx(price, abs=1e-6)
     cost = price + 4 * (p[here].mean() - (least + (1 - 2 * least) * 0.3))
     gain = part.gain(np.ones(1))
-    advantage = (action * 1.0 - (p > 0.5)) * (gain[rows] / gain[part.here].std() - cost)
+    advantage = (action * 1.0 - (p > 0.5)) * (gain[rows] / gain[part.valid].std() - cost)
     log = np.where(action, np.log(tried), np.log(1 - tried))
     credit = np.where(here, advantage * log, 0).sum(axis=(1, 2)) / here.sum(axis=(1, 2))
     assert loss == pytest.approx(-credit.mean(), rel=1e-4)
@@ -100,7 +100,7 @@ def test_the_gradient_by_hand():
 
 def test_what_is_not_there_has_no_say():
     made, other = task(n=4), task(n=4)
-    away = ~made._train.here
+    away = ~made._train.valid
     assert away.any()
     other._train.high[away] = 0.5
     other._train.present[away] ^= True
@@ -167,7 +167,7 @@ def material(n=16):
 def test_a_policy_of_a_material():
     given, hidden = material()
     fill = random_weights(lambda: fills.Fill(given.shape, conv=False), 0)
-    fills.solve(fill, given.data.lr, given.data.hr, given.data.here, 0.1)
+    fills.solve(fill, given.data.lr, given.data.hr, given.data.valid, 0.1)
     net, history = patchdrop.train_patchdrop(
         given,
         0.3,

@@ -107,7 +107,7 @@ def test_equation_8_counts_every_token_alike(material):
     task = stages.predictor_task(stages.new_predictor())
     rows = np.array([0, 1])
     found = float(task.loss(rows, np.random.default_rng(4)).detach())
-    masks = random_masks(material.data.here[rows], np.random.default_rng(4))
+    masks = random_masks(material.data.valid[rows], np.random.default_rng(4))
     with torch.no_grad():
         made = task.net(material.data.lr[rows], material.data.hr[rows], torch.from_numpy(masks))
     mu = task.net.mu.numpy()
@@ -123,7 +123,7 @@ def test_equation_9_stands_alone(material):
     task = stages.predictor_task(net, scores=scores, has=(has[:2], has[2:]), alone=True)
     rows = np.array([0, 1])
     found = float(task.loss(rows, np.random.default_rng(4)).detach())
-    masks = sampled_masks(material.data.here[rows], scores, np.random.default_rng(4))
+    masks = sampled_masks(material.data.valid[rows], scores, np.random.default_rng(4))
     with torch.no_grad():
         tokens = net.predictor(
             material.data.lr[rows], material.data.hr[rows], torch.from_numpy(masks)

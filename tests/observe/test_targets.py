@@ -158,7 +158,7 @@ def test_a_fill_does_not_know_the_fold_it_fills():
     assert not torch.isclose(found[rest], again[rest]).all(dim=-1).any()
     fill = Fill(material.shape, conv=False)
     part = material.data.take(rest)
-    solve(fill, part.lr, part.target, part.here, 0.1)
+    solve(fill, part.lr, part.target, part.valid, 0.1)
     expected = fill(material.data.lr[mine])
     torch.testing.assert_close(found[mine], expected, atol=1e-5, rtol=1e-4)
 

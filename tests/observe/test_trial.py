@@ -25,7 +25,7 @@ def test_what_is_measured_is_what_is_there(trial):
     assert found.unseen[0] == found.tiles[0]
     assert found.regions.tolist() == found.scenes_max.tolist() == found.scenes_mean.tolist() == [1]
     true, fill = (
-        x[trial.here[..., None].repeat(2, -1)].reshape(-1, 2) for x in (trial.hr, trial.lr)
+        x[trial.valid[..., None].repeat(2, -1)].reshape(-1, 2) for x in (trial.hr, trial.lr)
     )
     norms = np.linalg.norm(true, axis=1), np.linalg.norm(fill, axis=1)
     assert found.cosine == pytest.approx(np.mean((true * fill).sum(axis=1) / norms[0] / norms[1]))
@@ -64,7 +64,7 @@ def test_the_best_share_is_rounded_down_and_exact(trial):
     for share, count in ((0.0, 0), (1 / 7, 1), (0.28, 1), (2 / 7, 2), (0.99, 6), (1.0, 7)):
         seen = trial.first(ranking, share)
         assert seen.sum() == count
-        assert not (seen & ~trial.here).any()
+        assert not (seen & ~trial.valid).any()
     assert trial.first(ranking, 1 / 7)[1, 0, 0]  # the highest of LR's first feature
 
 
@@ -75,10 +75,10 @@ def test_quality_without_labels_is_the_cosine_with_1_for_what_was_observed():
     tokens = trial.completed(seen, "fill")
     cosine = trial.measure(tokens, seen).cosine
     assert trial.quality(tokens, seen).value == pytest.approx(2 / 7 + 5 / 7 * cosine)
-    assert trial.quality(trial.hr, trial.here).value == pytest.approx(1)
+    assert trial.quality(trial.hr, trial.valid).value == pytest.approx(1)
     assert trial.measure(tokens, seen).means()["tiles"] is None
     np.testing.assert_allclose(
-        trial.truth["gain"], np.square(trial.hr - trial.lr).mean(-1)[trial.here]
+        trial.truth["gain"], np.square(trial.hr - trial.lr).mean(-1)[trial.valid]
     )
 
 

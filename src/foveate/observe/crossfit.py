@@ -210,7 +210,7 @@ def crossfitted(
         if not inside.size:  # a single scene: no other scenes to fit on
             inside = np.flatnonzero(folds == fold)
         part = data.take(inside)
-        solve(fill, part.lr, part.target, part.here, strength)
+        solve(fill, part.lr, part.target, part.valid, strength)
         rows = torch.from_numpy(np.flatnonzero(folds == fold))
         with torch.no_grad():
             filled[rows] = fill(data.lr[rows].float())

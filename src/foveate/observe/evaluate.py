@@ -210,8 +210,8 @@ def sweep(trial: Trial) -> list[dict[str, Any]]:
     scores = trial.observer.scores(trial.lr).score
     rows = []
     for tau in SWEEP:
-        seen = over(scores, tau) & trial.here
-        obr = float(seen.sum() / trial.here.sum())
+        seen = over(scores, tau) & trial.valid
+        obr = float(seen.sum() / trial.valid.sum())
         tokens = trial.completed(seen, "ours")
         expected = 1 - tau
         row = {"tau": tau, "obr": obr, "expected": expected, "drift": None}
@@ -223,7 +223,7 @@ def sweep(trial: Trial) -> list[dict[str, Any]]:
 
 def completions(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, Measures]:
     """Return the quality of each kind of completion of the same observed tiles."""
-    no_tiles, all_tiles = np.zeros_like(seen), trial.here
+    no_tiles, all_tiles = np.zeros_like(seen), trial.valid
     results = {
         how: trial.measure(trial.completed(seen, how), seen)
         for how in ("none", "nearest", "fill", "ours")
@@ -306,10 +306,10 @@ def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
     side = trial.material.shape.hr_side
     error = np.square(dense.to_tiles(tokens - trial.hr, side)).mean(axis=(3, 4))
     fill_error = np.square(dense.to_tiles(fill - trial.hr, side)).mean(axis=(3, 4))
-    unseen = trial.here & ~seen
+    unseen = trial.valid & ~seen
     cases: list[dict[str, Any]] = []
     if trial.truth:
-        gain = dense.to_grids(trial.truth["gain"], trial.place, trial.here.shape)
+        gain = dense.to_grids(trial.truth["gain"], trial.place, trial.valid.shape)
         cases.append(_worst(trial, "missed", np.where(unseen, gain, -np.inf)))
     cases.append(_worst(trial, "drift", np.where(unseen, error - fill_error, -np.inf)))
     mean = np.where(unseen, error, 0).sum(axis=(1, 2)) / np.maximum(1, unseen.sum(axis=(1, 2)))

@@ -67,21 +67,25 @@ class OverviewTokens:
 
     A model with tokens encodes the whole overview, resized to one token per cell if the model
     accepts any size. A model without tokens encodes each cell twice, alone and with its
-    neighbours. An overview of more tiles than `most` is encoded in blocks.
+    neighbours. An overview of more tiles than `max_tiles` is encoded in blocks.
 
     Args:
         model: The LR encoder.
         tiles: ``(R, C)`` of the scene.
         side: LR tokens along the side of a tile.
-        most: Maximum rows and columns of tiles per model input; None: no limit.
+        max_tiles: Maximum rows and columns of tiles per model input; None: no limit.
     """
 
     def __init__(
         self, model: Embeds, tiles: tuple[int, int], side: int,
-        most: tuple[int, int] | None = None,
+        max_tiles: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         self._grid, self._side = (tiles[0] * side, tiles[1] * side), side
-        block = tiles if most is None else (min(tiles[0], most[0]), min(tiles[1], most[1]))
+        block = (
+            tiles
+            if max_tiles is None
+            else (min(tiles[0], max_tiles[0]), min(tiles[1], max_tiles[1]))
+        )
         self._block: OverviewTokens | None = None
         if block != tiles:
             self._block = OverviewTokens(model, block, side)
@@ -301,7 +305,7 @@ def encode_overviews(
 
 def encode_windows(
     pool: Pool, model: Embeds, tiles: tuple[int, int], side: int, *,
-    most: tuple[int, int] | None = None, run: Run | None = None,
+    max_tiles: tuple[int, int] | None = None, run: Run | None = None,
     progress: ProgressFn | None = None,
 ) -> NDArray[np.floating]:  # fmt: skip
     """Encode windows of overviews, all of one grid shape.
@@ -311,14 +315,14 @@ def encode_windows(
         model: The LR encoder, bound to the windows.
         tiles: ``(R, C)`` of each window.
         side: LR tokens along the side of a tile.
-        most: Maximum rows and columns of tiles per model input; None: no limit.
+        max_tiles: Maximum rows and columns of tiles per model input; None: no limit.
         run: Run that caches the tokens, or None.
         progress: Progress callback.
 
     Returns:
         (n, R * r, C * r, width) float16 in the order of the pool, possibly a memory map.
     """
-    adapter = OverviewTokens(need(model, "embed", "observe"), tiles, side, most)
+    adapter = OverviewTokens(need(model, "embed", "observe"), tiles, side, max_tiles)
     at_once = max(1, min(_OVERVIEWS_AT_ONCE, _VALUES_AT_ONCE // adapter.spec.dim))
     embeddings = embed(pool, adapter, run=run, batch_size=at_once, progress=progress)
     return adapter.unpack(embeddings.x)

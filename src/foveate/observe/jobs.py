@@ -186,7 +186,7 @@ class TrainJob(FormulaOptions):
     saliency_weights: Weights = None
     """Local weights of the saliency encoder."""
     text_model: Annotated[
-        ModelName | None, Option("Model", default="--model, if it reads text")
+        ModelName | None, Option("Model", default="--model, if it embeds texts")
     ] = None
     """Vision-language model for the semantic gain and for search."""
     text_weights: Weights = None

@@ -366,7 +366,7 @@ class TiledInference:
         for shape, members in _by_grid(self.target.shapes).items():
             pool, order = _windows(self.target, shape, members)
             tokens = encode_windows(
-                pool, self.model, shape, record.shape.lr_side, most=record.tiles, run=self.run,
+                pool, self.model, shape, record.shape.lr_side, max_tiles=record.tiles, run=self.run,
                 progress=self.progress,
             )  # fmt: skip
             for (scene, row, col), at in zip(members, order.tolist(), strict=True):

@@ -79,7 +79,7 @@ def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
     sweeps = _sweeps(trial, scores.score)
     target = trial.observer.record.supervision
     truth = (
-        dense.to_grids(trial.truth[target], trial.place, trial.here.shape) if trial.truth else None
+        dense.to_grids(trial.truth[target], trial.place, trial.valid.shape) if trial.truth else None
     )
     files: list[str] = []
     scenes = []
@@ -93,14 +93,14 @@ def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
             "sd": _grid(scores.sd[i]),
             "truth": None if truth is None else _grid(truth[i]),
             "seen": seen[i].astype(int).tolist(),
-            "here": trial.here[i].astype(int).tolist(),
+            "here": trial.valid[i].astype(int).tolist(),
             "features": {
                 how: _put(path, f"{stem}-{how}.png", _png(axes.colours(x[i])), files)
                 for how, x in completions.items()
             },
             "sweep": [
                 {
-                    "tau": tau, "obr": float(mask[i].sum() / max(1, trial.here[i].sum())),
+                    "tau": tau, "obr": float(mask[i].sum() / max(1, trial.valid[i].sum())),
                     "picture": _put(
                         path, f"{stem}-tau{tau:g}.png", _png(axes.colours(tokens[i])), files
                     ),
@@ -127,7 +127,7 @@ def _sweeps(
 ) -> list[tuple[float, NDArray[np.bool_], NDArray[np.floating]]]:
     sweeps = []
     for tau in SWEEP:
-        mask = over(scores, tau) & trial.here
+        mask = over(scores, tau) & trial.valid
         sweeps.append((tau, mask, trial.completed(mask, "ours")))
     return sweeps
 

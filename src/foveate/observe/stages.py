@@ -130,7 +130,7 @@ class Stages:
         """Train the LR fill; the facts contain the "strength" of its ridge penalty."""
         train, val = self._part("train"), self._part("val")
         fill, scores = self.new_fill(), {}
-        summed = sums(fill, train.lr, train.target, train.here)
+        summed = sums(fill, train.lr, train.target, train.valid)
         for strength in STRENGTHS:
             fill.set_linear(*summed.solve(strength))
             with torch.no_grad():

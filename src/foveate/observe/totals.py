@@ -195,7 +195,7 @@ def estimate(
 
 
 @dataclass(frozen=True)
-class Judged:
+class DesignErrors:
     """Comparison of repeated estimates with the true total.
 
     Attributes:
@@ -216,9 +216,9 @@ class Judged:
     mean_square_error: float
 
 
-def judge(
+def evaluate_design(
     plan: Design, truth: ArrayLike, repeats: int, *, confidence: float = 0.95, seed: int = 0
-) -> Judged:
+) -> DesignErrors:
     """Evaluate a design by repeated draws with known true values.
 
     Args:
@@ -247,7 +247,7 @@ def judge(
     slack = 1e-9 * abs(true_total)
     covered = [e.low - slack <= true_total <= e.high + slack for e in estimates]
     square = float((error**2).mean())
-    return Judged(
+    return DesignErrors(
         repeats, float(np.mean(covered)),
         *(v / true_total if true_total else None for v in (square**0.5, float(error.mean()))),
         float(width.mean()) / true_total if true_total else None, square,
@@ -267,13 +267,13 @@ def compare(
         seed: Seed of the draws.
 
     Returns:
-        "design" and "even": results of `judge`; "variance_ratio": the mean square error of the
-        uniform draw divided by that of the design, higher is better; None if the error of the
-        design is 0.
+        "design" and "even": results of `evaluate_design`; "variance_ratio": the mean square error
+        of the uniform draw divided by that of the design, higher is better; None if the error of
+        the design is 0.
     """
     even = Design(np.full(len(plan.probabilities), plan.n / len(plan.probabilities)))
     ours, others = (
-        judge(d, truth, repeats, confidence=confidence, seed=seed) for d in (plan, even)
+        evaluate_design(d, truth, repeats, confidence=confidence, seed=seed) for d in (plan, even)
     )
     ratio = others.mean_square_error / ours.mean_square_error if ours.mean_square_error else None
     return {"design": asdict(ours), "even": asdict(others), "variance_ratio": ratio}

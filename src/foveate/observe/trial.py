@@ -90,7 +90,7 @@ class Trial:
         at = torch.from_numpy(np.asarray(scenes, np.int64))
         self.lr = material.data.lr[at].float().numpy()
         self.hr = material.data.hr[at].float().numpy()
-        self.here = material.data.here[scenes]
+        self.valid = material.data.valid[scenes]
         self.rows = material.tiles(scenes)
         self.place = material.places(scenes)
         self.known = None if material.known is None else material.known[self.rows]
@@ -125,14 +125,14 @@ class Trial:
         raw = self.observer.scores(self.lr).raw
         arrays: dict[str, Any] = {"place": self.place, "learned": dense.from_grids(raw, self.place)}
         if self.observer.predictor.kriging is not None:
-            arrays["design"] = self._design(np.where(self.here, raw, 0))
+            arrays["design"] = self._design(np.where(self.valid, raw, 0))
         head = self.material.head
         if head is not None:
             arrays["probabilities"] = head.probabilities(self.tile_means(self.fill))
         if self.truth:
             arrays["gain"] = gain = self.truth["gain"]
             if self.observer.predictor.kriging is not None:
-                arrays["greedy"] = self._design(dense.to_grids(gain, self.place, self.here.shape))
+                arrays["greedy"] = self._design(dense.to_grids(gain, self.place, self.valid.shape))
         return arrays
 
     def _design(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -150,7 +150,7 @@ class Trial:
         """Return an (m, R, C) bool mask of the best share of the tiles, rounded down."""
         chosen = np.zeros(len(self.rows), bool)
         chosen[ranking.rows[: int(share * len(self.rows) + 1e-9)]] = True
-        return dense.to_grids(chosen, self.place, self.here.shape)
+        return dense.to_grids(chosen, self.place, self.valid.shape)
 
     def completed(self, seen: NDArray[np.bool_], how: str) -> NDArray[np.float32]:
         """Return completed tokens.

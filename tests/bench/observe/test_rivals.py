@@ -111,7 +111,7 @@ def test_lr_tokens_replace_hr(seed):
     found = lr_in_hr_space(trial, observer, whole=False)
     assert found.shape == trial.hr.shape
     mean = lr_in_hr_space(trial, observer, whole=True)
-    here = trial.here[..., None]
+    here = trial.valid[..., None]
     np.testing.assert_allclose(
         mean[:, 0, 0], (found * here).sum((1, 2)) / here.sum((1, 2)), atol=1e-4
     )

@@ -48,7 +48,7 @@ def test_a_cell_has_the_measures_of_a_trial(seed, way):
     ):  # fmt: skip
         np.testing.assert_allclose(found[name]["parts"], own, atol=1e-12)
     assert found["cosine"]["value"] == pytest.approx(expected.cosine, abs=1e-6)
-    assert found["obr"]["value"] == pytest.approx(seen.sum() / trial.here.sum())
+    assert found["obr"]["value"] == pytest.approx(seen.sum() / trial.valid.sum())
 
 
 @pytest.mark.parametrize(

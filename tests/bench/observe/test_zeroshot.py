@@ -87,7 +87,7 @@ def test_an_image_is_read_as_the_overview_of_a_scene_is(seed):
     trial, observer = seed.trial, seed.observer
     number = int(trial.scenes[0])
     raster = next(iter(overview_pool(seed.material.pairs).read([number])))
-    nothing = np.zeros(trial.here[:1].shape, bool)
+    nothing = np.zeros(trial.valid[:1].shape, bool)
     done = observer.complete(trial.lr[:1], trial.hr[:1], nothing)
     expected = observer.to_text(done.tokens.mean(axis=(1, 2)))
     branch = _Branch(observer, (0.0, 255.0), "cpu", None)

@@ -53,7 +53,7 @@ def has_of(planted, scenes):
 def whole_scenes(net, planted, scenes):
     """Return (m, 3) logits of scenes of which everything is known, with all tiles observed."""
     data = planted.data.take(scenes)
-    seen = torch.ones(data.here.shape, dtype=torch.bool)
+    seen = torch.ones(data.valid.shape, dtype=torch.bool)
     with torch.no_grad():
         tokens = net.eval().predictor(data.lr, data.hr, seen, passthrough=True).tokens
         return net.logits(tokens, torch.ones(tokens.shape[:3]))

@@ -38,7 +38,7 @@ def data(n=8, rows=3, cols=4, seed=0, shape=SHAPE):
 
 
 def solved(net, train):
-    fills.solve(net, train.lr, train.hr, train.here, 0.1)
+    fills.solve(net, train.lr, train.hr, train.valid, 0.1)
     return net
 
 
@@ -145,13 +145,13 @@ def test_the_loss_of_a_step_by_hand():
     train, rows = data(), np.array([5, 0, 2])
     task = tasks.PredictorTask(predictor(train), train, train, CPU, norm=0.3)
     found = float(task.loss(rows, np.random.default_rng(7)).detach())
-    masks = random_masks(train.here[rows], np.random.default_rng(7))
+    masks = random_masks(train.valid[rows], np.random.default_rng(7))
     lr, hr, target = train.batch(rows, CPU)
     with torch.no_grad():
         tokens = task.net(lr, hr, torch.from_numpy(masks)).tokens
-    weight = np.where(masks, 0.25, 1.0) * train.here[rows]  # what is known counts less
+    weight = np.where(masks, 0.25, 1.0) * train.valid[rows]  # what is known counts less
     weight = torch.from_numpy(weight.repeat(2, 1).repeat(2, 2))
-    there = layout.repeat(torch.from_numpy(train.here[rows]), 2)
+    there = layout.repeat(torch.from_numpy(train.valid[rows]), 2)
     mu = 0.01 * target[there].mean(0)  # the first step of the running mean
     expected = representation_loss(tokens, target, mu, weight, norm=0.3)
     assert 0.3 < masks.mean() < 0.7
@@ -188,8 +188,8 @@ def test_kriging_learns_what_a_scene_has_of_its_own():
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 4), (2, 1)])
 def test_small_grids_can_be_trained(name, rows, cols):
     train, val = data(4, rows, cols), data(4, rows, cols, 1)
-    val.here[:] = True
-    train.here[:3] = False  # a batch may have no tiles at all
+    val.valid[:] = True
+    train.valid[:3] = False  # a batch may have no tiles at all
     task = tasks.PredictorTask(
         tasks.new_predictor(STILL, architecture_of(name), conv_fill=False, seed=0), train, val, CPU
     )
@@ -232,14 +232,14 @@ def test_the_sampler_learns_a_planted_signal():
     worth = tuple((3 * d.lr[..., 1].float()).sigmoid().numpy() for d in (train, val))
     nothing = (torch.zeros_like(train.hr), torch.zeros_like(val.hr))
     task = tasks.SamplerTask(tasks.new_sampler(STILL, 0), train, val, nothing, worth, CPU)
-    found = worth[1][val.here]
+    found = worth[1][val.valid]
     ideal = np.cumsum(np.sort(found)[::-1]) / found.sum()
     best = np.mean([ideal[int(share * found.size) - 1] for share in tasks.VALIDATED])
     history = fit(task, replace(SETTINGS, epochs=12, learning_rate=0.02))
     assert history.epochs[-1]["score"] > 0.9 * best
     with torch.no_grad():
         scores = task.net(val.lr.float(), nothing[1].float()).sigmoid().mean(-1).numpy()
-    assert np.corrcoef(scores[val.here], found)[0, 1] > 0.9
+    assert np.corrcoef(scores[val.valid], found)[0, 1] > 0.9
 
 
 def test_the_linear_part_of_a_sampler_is_a_ridge_on_the_draw_of_each_head():
@@ -250,24 +250,24 @@ def test_the_linear_part_of_a_sampler_is_a_ridge_on_the_draw_of_each_head():
     net = tasks.new_sampler(SHAPE, 0)
     task = tasks.SamplerTask(net, train, train, (train.hr,) * 2, (worth,) * 2, CPU)
     assert task.solve([0.2], np.arange(30) % 3) == 0.2
-    x = net.evidence(train.hr.float(), train.here.shape[1]).numpy()
+    x = net.evidence(train.hr.float(), train.valid.shape[1]).numpy()
     with torch.no_grad():
         found = net(train.lr.float(), train.hr.float()).numpy()
 
     def peer(share):
-        weight = np.broadcast_to(share[:, None, None], worth.shape)[train.here]
-        rows = x[train.here].astype(np.float64)
+        weight = np.broadcast_to(share[:, None, None], worth.shape)[train.valid]
+        rows = x[train.valid].astype(np.float64)
         mean = np.average(rows, axis=0, weights=weight)
         unit = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))
         fitted = Ridge(alpha=0.2 * weight.sum())
-        fitted.fit(rows / unit, worth[train.here], sample_weight=weight)
+        fitted.fit(rows / unit, worth[train.valid], sample_weight=weight)
         return 4 * (fitted.predict(rows / unit) - 0.5)
 
     heads = np.stack([peer(share) for share in task._weights.T], axis=1)
     whole = peer(np.ones(30))
-    np.testing.assert_allclose(found[train.here].mean(axis=1), whole, atol=1e-4)
+    np.testing.assert_allclose(found[train.valid].mean(axis=1), whole, atol=1e-4)
     expected = heads - heads.mean(axis=1, keepdims=True) + whole[:, None]
-    np.testing.assert_allclose(found[train.here], expected, atol=1e-4)
+    np.testing.assert_allclose(found[train.valid], expected, atol=1e-4)
 
 
 def test_what_scenes_capture_sums_to_the_score():
@@ -281,10 +281,10 @@ def test_what_scenes_capture_sums_to_the_score():
     assert each.shape == (5,)
     assert each.sum() == pytest.approx(task.validate()["score"])
     scores = task._logits(val, val.hr, np.arange(5)).sigmoid().mean(-1).detach().numpy()
-    chosen = np.argsort(-scores[val.here].astype(float), kind="stable")
+    chosen = np.argsort(-scores[val.valid].astype(float), kind="stable")
     expected = [
-        worth[1][val.here][chosen[: max(1, int(share * len(chosen)))]].sum()
-        / worth[1][val.here].sum()
+        worth[1][val.valid][chosen[: max(1, int(share * len(chosen)))]].sum()
+        / worth[1][val.valid].sum()
         for share in tasks.VALIDATED
     ]
     assert each.sum() == pytest.approx(np.mean(expected), rel=1e-5)
@@ -293,7 +293,7 @@ def test_what_scenes_capture_sums_to_the_score():
 @pytest.mark.parametrize("members", [1, 3])
 def test_each_head_of_a_sampler_has_its_own_draw_of_the_scenes(members):
     shape, train = replace(SHAPE, ensemble=members), data(40)
-    worth = np.zeros(train.here.shape)
+    worth = np.zeros(train.valid.shape)
     task = tasks.SamplerTask(
         tasks.new_sampler(shape, 0), train, train, (train.hr,) * 2, (worth,) * 2, CPU
     )
@@ -306,7 +306,7 @@ def test_each_head_of_a_sampler_has_its_own_draw_of_the_scenes(members):
 
 def test_no_head_is_left_without_a_scene():
     shape, train = replace(SHAPE, ensemble=40), data(1)
-    worth = np.zeros(train.here.shape)
+    worth = np.zeros(train.valid.shape)
     task = tasks.SamplerTask(
         tasks.new_sampler(shape, 0), train, train, (train.hr,) * 2, (worth,) * 2, CPU
     )
@@ -318,12 +318,12 @@ def test_taking_scenes_takes_them_all_along():
     part = whole.take(np.array([5, 2]))
     assert len(part) == 2
     assert torch.equal(part.hr, whole.hr[[5, 2]])
-    assert np.array_equal(part.here, whole.here[[5, 2]])
+    assert np.array_equal(part.valid, whole.valid[[5, 2]])
     lr, hr, target = part.batch(np.array([1]), CPU)
     assert lr.dtype == hr.dtype == target.dtype == torch.float32
     weight = part.weight(np.array([1]), 2, CPU)
     assert weight.shape == hr.shape[:3]
-    assert float(weight.sum()) == 4 * whole.here[2].sum()
+    assert float(weight.sum()) == 4 * whole.valid[2].sum()
 
 
 def test_first_weights_are_seeded():

@@ -225,7 +225,7 @@ class Scenes:
         low: (s, R, C, K) probabilities of the concepts from the fill.
         high: (s, R, C, K) probabilities of the concepts from HR.
         present: (s, R, C, K) bool labels.
-        here: (s, R, C) bool mask of existing tiles.
+        valid: (s, R, C) bool mask of existing tiles.
     """
 
     lr: torch.Tensor
@@ -233,12 +233,12 @@ class Scenes:
     low: NDArray[np.floating]
     high: NDArray[np.floating]
     present: NDArray[np.bool_]
-    here: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
 
     def gain(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the decrease (s, R, C) of the cross-entropy of each tile by HR; 0 if missing."""
         low, high = (_entropy(p, self.present) @ weights for p in (self.low, self.high))
-        return np.where(self.here, low - high, 0.0)
+        return np.where(self.valid, low - high, 0.0)
 
 
 class PolicyTask:
@@ -270,7 +270,7 @@ class PolicyTask:
         least = float(1 / (1 + np.exp(_BOUND)))
         self._used = least + (1 - 2 * least) * obr
         gains = tuple(scenes.gain(weights) for scenes in (train, val))
-        self._unit = max(float(gains[0][train.here].std()), 1e-12)
+        self._unit = max(float(gains[0][train.valid].std()), 1e-12)
         self._gains = tuple(gain / self._unit for gain in gains)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
@@ -279,11 +279,11 @@ class PolicyTask:
         logits = self._logits(part, rows)
         p = logits.sigmoid()
         tried = self._alpha * p + (1 - self._alpha) * (1 - p)
-        here = part.here[rows]
-        action = (draw.random(here.shape) < tried.detach().cpu().numpy()) & here
-        greedy = (p.detach().cpu().numpy() > 0.5) & here
-        price = self._price(p.detach().cpu().numpy(), here)
-        size = np.maximum(here.sum(axis=(1, 2), keepdims=True), 1)
+        valid = part.valid[rows]
+        action = (draw.random(valid.shape) < tried.detach().cpu().numpy()) & valid
+        greedy = (p.detach().cpu().numpy() > 0.5) & valid
+        price = self._price(p.detach().cpu().numpy(), valid)
+        size = np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
         changed = action.astype(float) - greedy
         if self._reward == "tiles":
             advantage = changed * (self._gains[0][rows] - price)
@@ -292,7 +292,7 @@ class PolicyTask:
             advantage = reward[:, None, None] - changed * price  # the price is per tile
         taken = torch.from_numpy(action).to(self._device)
         log = torch.where(taken, tried.clamp(min=_SURE).log(), (1 - tried).clamp(min=_SURE).log())
-        credit = torch.from_numpy(np.where(here, advantage / size, 0.0)).to(log)
+        credit = torch.from_numpy(np.where(valid, advantage / size, 0.0)).to(log)
         return -(credit * log).sum() / len(rows)
 
     def validate(self) -> dict[str, float]:
@@ -302,30 +302,30 @@ class PolicyTask:
         excess share; "share": the acquired share; "gain": mean decrease of the loss per tile, in
         the unit of the loss; "price": the multiplier, in the same unit.
         """
-        rows, here = np.arange(len(self._val.lr)), self._val.here
-        chosen = (self._logits(self._val, rows) > 0).cpu().numpy() & here
+        rows, valid = np.arange(len(self._val.lr)), self._val.valid
+        chosen = (self._logits(self._val, rows) > 0).cpu().numpy() & valid
         gain = self._gains[1]
-        share = float(chosen.sum() / max(here.sum(), 1))
-        best = np.sort(gain[here])[::-1][: max(1, round(self._obr * here.sum()))]
+        share = float(chosen.sum() / max(valid.sum(), 1))
+        best = np.sort(gain[valid])[::-1][: max(1, round(self._obr * valid.sum()))]
         largest = float(np.maximum(best, 0).sum())
         captured = float(gain[chosen].sum()) / largest if largest > 0 else 0.0
         return {
             "score": min(captured, 1.0) - _OFF * abs(share - self._obr),
             "share": share,
-            "gain": float(gain[chosen].sum() / max(here.sum(), 1)) * self._unit,
+            "gain": float(gain[chosen].sum() / max(valid.sum(), 1)) * self._unit,
             "price": float(self.net.price) * self._unit,
         }
 
     @torch.no_grad()
-    def _price(self, p: NDArray[np.floating], here: NDArray[np.bool_]) -> float:
+    def _price(self, p: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
         """Return the current price of a tile, and update the multiplier with the acquired share.
 
         The augmented Lagrangian (Hestenes 1969): the current excess is penalised in addition to
         the multiplier, which alone would oscillate because the network follows it with a delay.
         """
-        if here.any():
-            self.net.price += _STEP * (float((p[here] > 0.5).mean()) - self._obr)
-            pull = _PULL * (float(p[here].mean()) - self._used)
+        if valid.any():
+            self.net.price += _STEP * (float((p[valid] > 0.5).mean()) - self._obr)
+            pull = _PULL * (float(p[valid].mean()) - self._used)
         else:
             pull = 0.0
         return float(self.net.price) + pull
@@ -333,11 +333,11 @@ class PolicyTask:
     def _scene(self, rows: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the decrease (b,) of the cross-entropy of scenes by the acquired tiles."""
         part = self._train
-        truth = (part.present[rows] & part.here[rows][..., None]).any(axis=(1, 2))
+        truth = (part.present[rows] & part.valid[rows][..., None]).any(axis=(1, 2))
         losses = []
         for mask in (np.zeros_like(chosen), chosen):
             p = np.where(mask[..., None], part.high[rows], part.low[rows])
-            p = np.where(part.here[rows][..., None], p, 0.0).max(axis=(1, 2))
+            p = np.where(part.valid[rows][..., None], p, 0.0).max(axis=(1, 2))
             losses.append(_entropy(p, truth) @ self._weights)
         return (losses[0] - losses[1]) / self._unit
 
@@ -446,9 +446,9 @@ def _scenes(material: TrainingData, numbers: NDArray[np.int64], fill: torch.Tens
     assert known is not None  # noqa: S101
     data, side = material.data.take(numbers), material.shape.hr_side
     place = material.places(numbers)
-    present = dense.to_grids(known[material.tiles(numbers)], place, data.here.shape)
+    present = dense.to_grids(known[material.tiles(numbers)], place, data.valid.shape)
     low, high = (
         labels.probabilities(dense.to_tiles(tokens.float().numpy(), side).mean(axis=3))
         for tokens in (fill, data.hr)
     )
-    return Scenes(data.lr, fill, low, high, present, data.here)
+    return Scenes(data.lr, fill, low, high, present, data.valid)

@@ -217,13 +217,13 @@ class Seed:
         """Return the mask (m, R, C) of the tiles that a policy observes."""
         trial = self.trial
         if condition.policy in ("none", "all"):
-            return trial.here & (condition.policy == "all")
+            return trial.valid & (condition.policy == "all")
         if condition.policy.startswith("tau="):
             scores = self.observer.scores(trial.lr).score
-            return over(scores, float(condition.policy[4:])) & trial.here
+            return over(scores, float(condition.policy[4:])) & trial.valid
         if condition.policy.startswith("tau-raw="):
             raw = self.observer.record.calibration.scaled(self.observer.scores(trial.lr).raw)
-            return over(raw, float(condition.policy[8:])) & trial.here
+            return over(raw, float(condition.policy[8:])) & trial.valid
         name, _, supervision = condition.policy.partition(":")
         evidence = self.evidence
         if supervision or name == "patchdrop":

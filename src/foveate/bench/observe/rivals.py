@@ -155,10 +155,10 @@ def lr_in_hr_space(trial: Trial, observer: Observer, *, whole: bool) -> NDArray[
     tokens = trial.lr * low.scale @ low.basis.T + low.mean
     tokens = high(tokens[..., :narrow])  # without the part of the neighbours
     side = trial.material.shape.hr_side
-    rows, cols = (n * side for n in trial.here.shape[1:])
+    rows, cols = (n * side for n in trial.valid.shape[1:])
     resampled = resample_tokens(tokens, (rows, cols))
     if whole:
-        weight = trial.here.repeat(side, axis=1).repeat(side, axis=2)[..., None]
+        weight = trial.valid.repeat(side, axis=1).repeat(side, axis=2)[..., None]
         mean = (resampled * weight).sum((1, 2), keepdims=True) / weight.sum((1, 2), keepdims=True)
         resampled = np.broadcast_to(mean, resampled.shape)
     return np.ascontiguousarray(resampled, np.float32)
@@ -179,9 +179,9 @@ def tuned_head(material: TrainingData, observer: Observer, share: float) -> Labe
     train = material.scenes("train")
     part, place = material.data.take(train), material.places(train)
     lr, hr = part.lr.float().numpy(), part.hr.float().numpy()
-    raw = np.where(part.here, observer.scores(lr).raw, -np.inf)
-    limit = np.quantile(raw[part.here], 1 - share)
-    tokens = observer.complete(lr, hr, (raw > limit) & part.here).tokens
+    raw = np.where(part.valid, observer.scores(lr).raw, -np.inf)
+    limit = np.quantile(raw[part.valid], 1 - share)
+    tokens = observer.complete(lr, hr, (raw > limit) & part.valid).tokens
     means = dense.from_grids(dense.to_tiles(tokens, material.shape.hr_side).mean(axis=3), place)
     return fit_labels(means, material.known[material.tiles(train)], material.labels.names)
 

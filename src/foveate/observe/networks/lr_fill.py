@@ -286,7 +286,7 @@ def context(lr: torch.Tensor, shape: Shape) -> torch.Tensor:
 
 @torch.no_grad()
 def sums(
-    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: torch.Tensor | NDArray[np.bool_]
+    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, valid: torch.Tensor | NDArray[np.bool_]
 ) -> Ridge:
     """Return the sums over all valid tiles that the linear part is solved from.
 
@@ -294,7 +294,7 @@ def sums(
         fill: LR fill with the network sizes.
         lr: (s, R * r, C * r, lr_dim).
         hr: (s, R * k, C * k, hr_dim).
-        here: (s, R, C) bool mask of valid tiles.
+        valid: (s, R, C) bool mask of valid tiles.
 
     Raises:
         DataError: There are no tiles.
@@ -302,16 +302,16 @@ def sums(
     shape = fill.shape
     ridge = Ridge(features(shape), fill.linear.out_features)
     for scene in range(len(lr)):
-        x = context(lr[[scene]].float(), shape)[0][here[scene]]
+        x = context(lr[[scene]].float(), shape)[0][valid[scene]]
         means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
-        ridge.add(x, means[0][here[scene]])
+        ridge.add(x, means[0][valid[scene]])
     if not ridge.weight:
         raise DataError("no tiles to fit the LR fill on", "At least one tile is required.")
     return ridge
 
 
 def solve(
-    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: NDArray[np.bool_], strength: float
+    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, valid: NDArray[np.bool_], strength: float
 ) -> None:
     """Set the linear part to the closed-form ridge regression over the tiles of `sums`.
 
@@ -319,7 +319,7 @@ def solve(
         fill: LR fill, modified in place.
         lr: See `sums`.
         hr: See `sums`.
-        here: See `sums`.
+        valid: See `sums`.
         strength: Strength of the penalty, relative to the mean variance of the inputs.
     """
-    fill.set_linear(*sums(fill, lr, hr, here).solve(strength))
+    fill.set_linear(*sums(fill, lr, hr, valid).solve(strength))

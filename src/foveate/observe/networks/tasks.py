@@ -41,29 +41,29 @@ _EXTREMES = 0.05  # share of masks without observed tiles, and of masks with all
 _BLOCKY = 0.3  # share of masks that are blocks, the usual shape of acquisitions
 
 
-def random_masks(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+def random_masks(valid: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
     """Draw random masks of observed tiles (stage I).
 
     Args:
-        here: (b, R, C) bool mask of valid tiles.
+        valid: (b, R, C) bool mask of valid tiles.
         draw: Random generator.
 
     Returns:
         (b, R, C) bool mask of observed tiles.
     """
-    masks = np.stack([_mask(tiles, draw) for tiles in here])
-    return masks & here
+    masks = np.stack([_mask(tiles, draw) for tiles in valid])
+    return masks & valid
 
 
 def sampled_masks(
-    here: NDArray[np.bool_], scores: NDArray[np.floating], draw: np.random.Generator
+    valid: NDArray[np.bool_], scores: NDArray[np.floating], draw: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Draw masks of the sampler: the best tiles of the batch at a random observed ratio (stage II).
 
     Half of the masks are random, so that the predictor does not forget other selections.
 
     Args:
-        here: (b, R, C) bool mask of valid tiles.
+        valid: (b, R, C) bool mask of valid tiles.
         scores: (b, R, C) scores of the sampler.
         draw: Random generator.
 
@@ -71,22 +71,22 @@ def sampled_masks(
         (b, R, C) bool mask of observed tiles.
     """
     share = draw.uniform(MIN_OBSERVED, MAX_OBSERVED)
-    valid = scores[here]
-    best = here & (scores > np.quantile(valid, 1 - share)) if valid.size else here
-    at_random = draw.random(len(here)) < 0.5
-    return np.where(at_random[:, None, None], random_masks(here, draw), best)
+    valid_scores = scores[valid]
+    best = valid & (scores > np.quantile(valid_scores, 1 - share)) if valid_scores.size else valid
+    at_random = draw.random(len(valid)) < 0.5
+    return np.where(at_random[:, None, None], random_masks(valid, draw), best)
 
 
-def _mask(here: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+def _mask(valid: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
     kind = draw.random()
     if kind < _EXTREMES:
-        return np.zeros_like(here)
+        return np.zeros_like(valid)
     if kind < 2 * _EXTREMES:
-        return np.ones_like(here)
+        return np.ones_like(valid)
     share = draw.uniform(MIN_OBSERVED, MAX_OBSERVED)
     if draw.random() < _BLOCKY:
-        return _blocks(here.shape, share, draw)
-    return draw.random(here.shape) < share
+        return _blocks(valid.shape, share, draw)
+    return draw.random(valid.shape) < share
 
 
 def _blocks(shape: tuple[int, ...], share: float, draw: np.random.Generator) -> NDArray[np.bool_]:
@@ -112,13 +112,13 @@ class Data:
         lr: (s, R * r, C * r, lr_dim) LR tokens.
         hr: (s, R * k, C * k, hr_dim) HR tokens, the input of the predictor.
         target: (s, R * k, C * k, hr_dim) target tokens; `hr` unless there is a target model.
-        here: (s, R, C) bool mask of valid tiles.
+        valid: (s, R, C) bool mask of valid tiles.
     """
 
     lr: torch.Tensor
     hr: torch.Tensor
     target: torch.Tensor
-    here: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -127,11 +127,11 @@ class Data:
     def take(self, rows: NDArray[np.integer]) -> Data:
         """Return a subset of scenes."""
         index = torch.from_numpy(np.asarray(rows, np.int64))
-        return Data(self.lr[index], self.hr[index], self.target[index], self.here[rows])
+        return Data(self.lr[index], self.hr[index], self.target[index], self.valid[rows])
 
     def weight(self, rows: NDArray[np.integer], side: int, device: torch.device) -> torch.Tensor:
         """Return (b, R * side, C * side) float weights: 1 for tokens of valid tiles, else 0."""
-        return repeat(torch.from_numpy(self.here[rows]).to(device), side).float()
+        return repeat(torch.from_numpy(self.valid[rows]).to(device), side).float()
 
     def batch(
         self, rows: NDArray[np.integer], device: torch.device
@@ -236,17 +236,17 @@ class PredictorTask:
         self.rows = len(train)
         self._train, self._val, self._device = train, val, device
         self._scores, self._norm, self._observed = scores, norm, observed
-        size = val.here[0].size
+        size = val.valid[0].size
         ranks = rng(seed, "observe/validation").permuted(
             np.tile((np.arange(size) + 0.5) / size, (len(val), 1)), axis=1
         )
-        self._ranks = ranks.reshape(val.here.shape)
+        self._ranks = ranks.reshape(val.valid.shape)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the loss of scenes with random masks, or masks of the sampler."""
         predictor, side = self._predictor, self._predictor.shape.hr_side
         predictor.fill.eval()
-        valid = self._train.here[rows]
+        valid = self._train.valid[rows]
         if self._scores is None:
             masks = random_masks(valid, draw)
         else:
@@ -293,7 +293,7 @@ class PredictorTask:
         for start in range(0, len(self._val), _AT_ONCE):
             rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
             lr, hr, _ = self._val.batch(rows, self._device)
-            observed = (self._ranks[rows] < share) & self._val.here[rows]
+            observed = (self._ranks[rows] < share) & self._val.valid[rows]
             tokens = self._predictor(lr, hr, torch.from_numpy(observed).to(self._device)).tokens
             weight = self._val.weight(rows, self._predictor.shape.hr_side, self._device)
             match = torch.from_numpy(has[rows]).to(self._device)
@@ -306,9 +306,9 @@ class PredictorTask:
         for start in range(0, len(self._val), _AT_ONCE):
             rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
             lr, hr, target = self._val.batch(rows, self._device)
-            observed = (self._ranks[rows] < share) & self._val.here[rows]
+            observed = (self._ranks[rows] < share) & self._val.valid[rows]
             result = self._predictor(lr, hr, torch.from_numpy(observed).to(self._device))
-            unobserved = torch.from_numpy(self._val.here[rows] & ~observed).to(self._device)
+            unobserved = torch.from_numpy(self._val.valid[rows] & ~observed).to(self._device)
             mask = repeat(unobserved, side)
             completed.append(result.tokens[mask])
             true.append(target[mask])
@@ -381,7 +381,7 @@ class SamplerTask:
 
     def _rows(self, scene: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs and targets of the linear part for the tiles of a training scene."""
-        valid = self._train.here[scene]
+        valid = self._train.valid[scene]
         fill = self._fills[0][[scene]].to(self._device).float()
         values = torch.from_numpy(np.asarray(self._worth[0][scene][valid], np.float64))
         return self.net.evidence(fill, valid.shape[0])[0][valid], values[:, None]
@@ -390,7 +390,7 @@ class SamplerTask:
         """Return the loss of the scores of scenes, with scene weights per head."""
         del draw  # the only randomness is dropout
         logits = self._logits(self._train, self._fills[0], rows)
-        valid = torch.from_numpy(self._train.here[rows]).to(self._device).flatten(1).float()
+        valid = torch.from_numpy(self._train.valid[rows]).to(self._device).flatten(1).float()
         values = torch.from_numpy(np.asarray(self._worth[0][rows], np.float32)).to(self._device)
         share = torch.from_numpy(self._weights[rows]).to(self._device)
         total = logits.new_zeros(())
@@ -413,9 +413,9 @@ class SamplerTask:
         """Return the (s,) contribution of each validation scene to the captured share."""
         rows = np.arange(len(self._val))
         means = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
-        scores = means.double().cpu().numpy()[self._val.here]
-        values = np.asarray(self._worth[1], np.float64)[self._val.here]
-        scene = np.nonzero(self._val.here)[0]
+        scores = means.double().cpu().numpy()[self._val.valid]
+        values = np.asarray(self._worth[1], np.float64)[self._val.valid]
+        scene = np.nonzero(self._val.valid)[0]
         order = np.argsort(-scores, kind="stable")
         total = np.zeros(len(rows))
         for share in VALIDATED:
