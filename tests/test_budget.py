@@ -91,14 +91,14 @@ def test_more_than_the_pool_buys_everything():
         (
             "1%",
             (
-                "a budget of 1% of the tiles is worth less than one tile. One of the pool's 30 "
+                "a budget of 1% of the tiles is less than one tile. One of the pool's 30 "
                 "tiles is 3.334% of it. Use at least --budget 1, or 3.334%."
             ),
         ),
         (
             "area=0.5",
             (
-                "a budget of 0.5 area is worth less than one tile. The cheapest of the pool's 30 "
+                "a budget of 0.5 area is less than one tile. The cheapest of the pool's 30 "
                 "tiles costs 2.5, 3.334% of it. Use at least area=2.5, or area=3.334%."
             ),
         ),

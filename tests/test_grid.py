@@ -64,15 +64,18 @@ def test_tile_and_stride_may_differ_by_axis():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"edge": "wrap"}, "edge = 'wrap'. Allowed: drop, shift, pad, clip. Try edge='shift'."),
+        (
+            {"edge": "wrap"},
+            "edge = 'wrap'. Allowed: drop, shift, pad, clip. For example edge='shift'.",
+        ),
         ({"tile": 0}, "tile = (0, 0). The tile must be at least 1 pixel."),
         ({"shape": (0, 5)}, "shape = (0, 5). The shape must be at least 1 pixel."),
         ({"stride": (4, 0)}, "stride = (4, 0). The stride must be at least 1 pixel."),
         (
             {"stride": 5},
             (
-                "stride 5 is larger than the tile's side 4. Such a grid leaves gaps that are never "
-                "looked at. Use a stride of at most 4."
+                "stride 5 is larger than the tile side 4. A larger stride leaves gaps between "
+                "tiles. Use a stride of at most 4."
             ),
         ),
     ],

@@ -156,8 +156,8 @@ def test_an_unknown_colour_is_named_with_its_count_and_the_nearest_class():
     with pytest.raises(DataError) as caught:
         Legend.from_dict(COLOURS).decode(image, "m.png")
     assert str(caught.value) == (
-        "m.png has 3 pixels of 2 unknown class value(s), most often #E2A92A. The nearest known is "
-        "#E2A929 (water). Add it to the classes file, or to its 'ignore' list, or set "
+        "m.png has 3 pixels of 2 unknown class value(s), most often #E2A92A. The nearest known "
+        "value is #E2A929 (water). Add it to the classes file, or to its 'ignore' list, or set "
         "'tolerance: 20' for masks saved as JPEG."
     )
 
@@ -167,8 +167,8 @@ def test_an_unknown_index_is_named():
     with pytest.raises(DataError) as caught:
         legend.decode(np.array([[1, 3, 8, 8]]), "m.tif")
     assert str(caught.value) == (
-        "m.tif has 3 pixels of 2 unknown class value(s), most often 8. The nearest known is 9 "
-        "(an ignored value). Add it to the classes file, or to its 'ignore' list."
+        "m.tif has 3 pixels of 2 unknown class value(s), most often 8. The nearest known value "
+        "is 9 (an ignored value). Add it to the classes file, or to its 'ignore' list."
     )
 
 
@@ -318,7 +318,7 @@ def test_whole_numbers_at_the_ends_of_their_type():
 def test_a_list_of_two_is_no_range_and_the_error_says_so():
     legend = Legend.from_dict({"classes": {"crops": [10, 19], "town": 30}})
     assert legend.decode(np.array([[10, 19, 30]])).tolist() == [[0, 0, 1]]
-    with pytest.raises(DataError, match=r'crops: \[10, 19\] names two values.*crops: "10-19"'):
+    with pytest.raises(DataError, match=r'crops: \[10, 19\] is a list of.*crops: "10-19"'):
         legend.decode(np.array([[14]]))
 
 

@@ -38,6 +38,6 @@ def test_a_name_is_registered_once():
     registry = Registry("method")
     registry.register("mine", len)
     assert registry.get("mine") is len
-    with pytest.raises(ParameterError, match="the method 'mine' is registered already"):
+    with pytest.raises(ParameterError, match="the method 'mine' is already registered"):
         registry.register("mine", max)
     assert registry.get("mine") is len

@@ -53,8 +53,8 @@ def test_a_ranking_to_a_depth_says_when_the_budget_reaches_below():
     with pytest.raises(BudgetError) as caught:
         partial.at(3)
     assert str(caught.value) == (
-        "a budget of 3 needs more than the 2 rows that 'kcenter' has ranked. It is defined to a "
-        "depth of 2 of 4. Rank again with a larger depth, or use a smaller budget."
+        "a budget of 3 needs more than the 2 rows that 'kcenter' has ranked. The depth of the "
+        "ranking is 2 of 4 rows. Rank again with a larger depth, or use a smaller budget."
     )
 
 

@@ -172,7 +172,7 @@ def test_prevalence_correction_by_hand():
 
 @pytest.mark.parametrize("prevalence", [-0.1, 1.1])
 def test_a_prevalence_that_is_no_share_is_an_error(prevalence):
-    with pytest.raises(DataError, match="It is a share"):
+    with pytest.raises(DataError, match="must be from 0 to 1"):
         prevalence_corrected([0.5], [prevalence])
 
 

@@ -260,8 +260,8 @@ def test_rows_that_are_not_of_the_population_are_an_error(rows, message):
     ("y", "pi", "message"),
     [
         ([1, 2], [0.5], r"shape must be \(2,\)"),
-        ([1, 2], [0, 0.5], "above 0 and at most 1"),
-        ([1, 2], [1.1, 0.5], "above 0 and at most 1"),
+        ([1, 2], [0, 0.5], "> 0 and <= 1"),
+        ([1, 2], [1.1, 0.5], "> 0 and <= 1"),
         ([1, np.nan], [0.5, 0.5], "1 of 2 values"),
         ([1, 2], [1, 0.5], "one row drawn at random"),
     ],
