@@ -113,7 +113,7 @@ def test_classes_of_masks_that_are_no_label_are_not_judged(scene, tmp_path, capl
                 classes=str(scene / "classes.yaml"))  # fmt: skip
     with caplog.at_level(logging.WARNING, "foveate"):
         done = given.run(tmp_path / "run")
-    assert "2 of 4 tiles are not judged" in caplog.text
+    assert "2 of 4 tiles have no true class" in caplog.text
     assert done.record["summary"]["truth"]["judged"] == 2
 
 
@@ -156,7 +156,7 @@ def test_a_labels_file_and_templates_are_read(folders, tmp_path):
 
 
 def test_a_single_label_is_judged_alone(folders, tmp_path):
-    with pytest.raises(ParameterError, match="one alone always wins"):
+    with pytest.raises(ParameterError, match="at least two are required"):
         job(folders, labels=["red"]).run(tmp_path / "run")
     done = job(folders, model="pairs", labels=["red"], head="sigmoid").run(tmp_path / "run")
     table = predictions(done.path)

@@ -281,7 +281,7 @@ def test_all_around(tmp_path, west):
 @row("area-budget")
 def test_budgets_in_area(tmp_path):
     pool = opened(tmp_path, LOCAL, Affine(0.05, 0, 10, 0, -0.05, 6))
-    with pytest.raises(BudgetError, match=r"scenes that lie on the Earth\. Use pixels=50%"):
+    with pytest.raises(BudgetError, match=r"needs georeferenced scenes\. Use pixels=50%"):
         fv.Budget.parse("area=50%").resolve(pool.costs())
     assert fv.Budget.parse("pixels=50%").resolve(pool.costs())["pixels"] == 2048
 
