@@ -164,7 +164,7 @@ def test_nothing_fits(selected, tmp_path, files):
         scene(tmp_path / "hr", name, crs=None, shape=(20, 20))
     name = str(selected.ids[0])
     own = selected.name(int(selected.place[0, 0]))
-    looked = f"Looked for '{own}.tif', '{own}_r00_c00.tif', '{name}.tif'"
+    looked = f"Expected names such as '{own}.tif', '{own}_r00_c00.tif', '{name}.tif'"
     with pytest.raises(DataError, match=re.escape(looked)):
         match_hr_tiles([tmp_path / "hr"], selected)
     with pytest.raises(DataError, match="there is no"):
@@ -180,7 +180,7 @@ def test_two_files_of_one_tile(selected, tmp_path):
 
 def test_pictures_of_another_form(selected, tmp_path):
     scene(tmp_path / "hr", "b", shape=(240, 240), crs=None)
-    with pytest.raises(DataError, match="their sides have one ratio"):
+    with pytest.raises(DataError, match="aspect ratios must be equal"):
         match_hr_tiles([tmp_path / "hr"], selected)
 
 
