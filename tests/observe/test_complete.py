@@ -204,7 +204,7 @@ def test_a_policy_that_looks_at_nothing_keeps_no_tokens(completing, tmp_path):  
     assert (found["tiles"], found["observed"]) == (200, 10)
     assert not asked.run(tmp_path / "out").worked
     overview = next((completing.pairs / "overviews").glob("*.tif"))
-    with pytest.raises(DataError, match="no high resolution"):
+    with pytest.raises(DataError, match="more pixels than the overview"):
         asked.model_copy(update={"tiles": [str(overview)]}).run(tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -252,9 +252,9 @@ def test_other_imagery_is_refused(completing, tmp_path, bands, dtype, said):  # 
 
 
 def test_runs_that_cannot_be_completed(completing, whole, tmp_path):  # noqa: F811
-    with pytest.raises(DataError, match="one of 'complete'"):
+    with pytest.raises(DataError, match="a run of 'complete'"):
         CompleteJob(selection=str(whole)).run(tmp_path / "out")
-    with pytest.raises(DataError, match="one of 'observe prepare'"):
+    with pytest.raises(DataError, match="a run of 'observe prepare'"):
         CompleteJob(selection=str(completing.pairs)).run(tmp_path / "out")
     with pytest.raises(ParameterError, match="is the run directory of the selection"):
         job(completing).run(completing.run)

@@ -85,7 +85,7 @@ def test_nothing_was_found(folder, capsys):
         ({"quantity": "count"}, DataError, "no object is of a kind"),
         ({"budget": "120%"}, BudgetError, "at most 100%"),
         ({"budget": "area=5%"}, BudgetError, "has costs in: tiles"),
-        ({"budget": "1"}, ParameterError, "2 or more"),
+        ({"budget": "1"}, ParameterError, "at least 2"),
         ({"confidence": 1.0}, ParameterError, "confidence=1.0"),
         ({"floor": 0.0}, ParameterError, "floor=0.0"),
         ({"covariate": "none.tif"}, DataError, "cannot read"),

@@ -193,9 +193,9 @@ def test_bigearthnet(taught, tmp_path):
 def test_data_sets_that_are_not_there(taught, observing, tmp_path):  # noqa: F811
     with pytest.raises(DataError, match="there is no folder"):
         zero_shot_dataset(taught, "eurosat", tmp_path / "nowhere")
-    with pytest.raises(DataError, match="does not hold eurosat"):
+    with pytest.raises(DataError, match="does not contain eurosat"):
         zero_shot_dataset(taught, "eurosat", tmp_path)
-    with pytest.raises(DataError, match="does not hold bigearthnet"):
+    with pytest.raises(DataError, match="does not contain bigearthnet"):
         zero_shot_dataset(taught, "bigearthnet", tmp_path)
     with pytest.raises(UnknownNameError, match="Did you mean 'eurosat'"):
         zero_shot_dataset(taught, "eurosatt", tmp_path)

@@ -109,9 +109,9 @@ def test_a_concept_is_one_that_was_learnt(scenes):
     [
         ({}, ParameterError, "a search without a text or concept"),
         ({"text": " "}, ParameterError, "a search without a text or concept"),
-        ({"text": "a", "concept": "b"}, ParameterError, "One of them"),
+        ({"text": "a", "concept": "b"}, ParameterError, "Exactly one of"),
         ({"concept": "rod"}, UnknownNameError, "Did you mean 'road'"),
-        ({"concept": "road", "top": 0}, ParameterError, "At least 1"),
+        ({"concept": "road", "top": 0}, ParameterError, "at least 1"),
         ({"concept": "road", "within": "regions"}, ParameterError, "tiles, scenes"),
     ],
 )
@@ -128,5 +128,5 @@ def test_other_observers(completing, observing, scenes, tmp_path):  # noqa: F811
         need_texts(silent, "Road")
     with pytest.raises(MissingCapabilityError, match="--text-model MODEL"):
         need_texts(replace(silent, head=None), "a road")
-    with pytest.raises(DataError, match="one of 'select'"):
+    with pytest.raises(DataError, match="a run of 'select'"):
         open_completed(completing.run)
