@@ -99,7 +99,7 @@ class _SourceTrial:
         ):  # fmt: skip
             self.same(
                 self.source.read(window), self.cut(window),
-                "a window differs from the cut of the whole", f"{window}",
+                "a window differs from the part of the whole", f"{window}",
             )  # fmt: skip
 
     def check_edges(self) -> None:

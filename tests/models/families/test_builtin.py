@@ -245,7 +245,7 @@ def test_no_band_goes_unseen():
     ("bands", "scale", "says"),
     [
         ((), [], "At least one band"),
-        ((0, 1), [(0, 1)] * 2, "counted from 1"),
+        ((0, 1), [(0, 1)] * 2, "numbered from 1"),
         ((1, 2), [(0, 255)], "1 scale pairs for 2 bands"),
         ((1, 2), (0, 255), "one pair of numbers"),
         ((1,), [(5, 5)], "low < high"),

@@ -181,7 +181,10 @@ def test_weights_that_end_early(folder):
 @pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json"])
 def test_files_that_belong_to_a_model(folder, name):
     (folder / name).unlink()
-    what = {"tokenizer.json": "there is no tokenizer", "preprocessor_config.json": "normalised"}
+    what = {
+        "tokenizer.json": "there is no tokenizer",
+        "preprocessor_config.json": "image normalisation",
+    }
     with pytest.raises(DataError, match=what[name]):
         build(folder)
 
@@ -205,8 +208,8 @@ def test_the_tokenizer_of_another_model(folder):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("size=60", "multiple of 8"),
-        ("size=native", "multiple of 8"),
+        ("size=60", "multiple of the patch size, 8"),
+        ("size=native", "multiple of the patch size, 8"),
         ("wings=2", "the option 'wings'"),
         ("precision=int8", "precision"),
     ],

@@ -139,7 +139,7 @@ def test_images_of_any_shape_are_laid_out_as_the_processor_does(large, shapes):
 
 
 def test_a_size_that_the_tower_does_not_take(folder):
-    with pytest.raises(ParameterError, match=r"size=64.*takes images of 32 x 32"):
+    with pytest.raises(ParameterError, match=r"size=64.*only supports images of 32 x 32"):
         build(folder, "?size=64")
 
 

@@ -105,7 +105,7 @@ def test_images_are_encoded_once_for_all_boxes(model, monkeypatch):
 
 
 def test_another_size_than_the_networks(folder):
-    with pytest.raises(ParameterError, match="images of 64 pixels only"):
+    with pytest.raises(ParameterError, match="only supports images of 64 pixels"):
         build(folder, "hf?size=128")
 
 

@@ -287,7 +287,7 @@ def test_what_does_not_fit_is_refused(folder, plain, tmp_path):
     refused({**good, "w_b_000": draw(RANK, RANK)}, DataError, "w_b_000 for 32 dimensions")
     refused(shared(plain), DataError, "neither adapters nor")
     refused(good, ParameterError, "1 to 3", options=f"&size={SIDE}&class=4")
-    refused(good, ParameterError, "multiple of 8", options="&size=63")
+    refused(good, ParameterError, "multiple of the patch size, 8", options="&size=63")
     refused(adapted(plain), ParameterError, "Med-SA is prompted")
     broken = adapted(plain)
     del broken["state_dict"]["image_encoder.blocks.1.Space_Adapter.D_fc1.bias"]
