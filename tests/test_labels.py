@@ -327,7 +327,7 @@ def test_a_list_of_two_is_no_range_and_the_error_says_so():
     [
         ({"classes": {"a": "19-10"}}, r"'19-10' is empty.*a: \"10-19\""),
         ({"classes": {"a": "<10", "b": "5-7"}}, "the value 5 is in two classes"),
-        ({"classes": {"a": "<10", "b": "<5"}}, "below all limits stands for two classes"),
+        ({"classes": {"a": "<10", "b": "<5"}}, "below all limits is in two classes"),
         ({"classes": {"a": "<10", "b": "#000000"}}, "mixes colours and integers"),
         ({"classes": {"a": "<ten"}}, "'<ten' is not a valid value.*'10-19'"),
         ({"classes": {"a": 2**60}}, "Values must not exceed"),
