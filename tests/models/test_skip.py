@@ -118,6 +118,35 @@ def test_a_ranking_is_of_what_could_be_read(images, tmp_path, monkeypatch):
     assert ranked == same
 
 
+def test_a_scene_of_which_no_tokens_can_be_made_is_left_out_too(images, tmp_path, monkeypatch):
+    for i, name in enumerate("abcd"):
+        codes = np.random.default_rng(i).integers(0, 3, (1, SIDE // 8, SIDE // 8), np.uint8)
+        write_cog(tmp_path / f"masks/{name}.tif", codes.repeat(8, 1).repeat(8, 2))
+    given = {"images": [str(images)], "masks": [str(tmp_path / "masks")], "tile": TILE,
+             "methods": ["label-noise", "kcenter"], "budget": "10"}  # fmt: skip
+    with monkeypatch.context() as patch:
+        fail_in_the_encoder(patch, ["images/b"])
+        with pytest.raises(DataError, match="the disk is gone"):
+            CurateJob(**given).run(tmp_path / "run")
+        # Vectors are kept from a time when it could be read.
+        fail_in_the_encoder(patch, [])
+    EmbedJob(images=given["images"], masks=given["masks"], tile=TILE).run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        fail_in_the_encoder(patch, ["images/b"])
+        run = CurateJob(**given, on_error="skip").run(tmp_path / "run")
+    assert list(run.record["summary"]["failed"]) == ["b"]
+    for name in given["methods"]:
+        ranked = pq.read_table(run.path / f"rankings/{name}.parquet")["tile_id"].to_pylist()
+        assert {one[0] for one in ranked} == {"a", "c", "d"}
+    (images / "b.tif").rename(tmp_path / "b.tif")
+    (tmp_path / "masks/b.tif").unlink()
+    alone = CurateJob(**given).run(tmp_path / "alone")
+    for name in given["methods"]:
+        same = [pq.read_table(one.path / f"rankings/{name}.parquet")["tile_id"].to_pylist()
+                for one in (run, alone)]  # fmt: skip
+        assert same[0] == same[1]
+
+
 def test_the_command_line_names_them_and_ends_with_status_3(images, tmp_path):
     (images / "c.tif").write_bytes(b"no raster")
     typed = ["curate", str(images), "--tile", str(TILE), "--method", "random", "--budget", "5",

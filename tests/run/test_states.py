@@ -63,6 +63,7 @@ class Histories(RuleBasedStateMachine):
         self.spec = "one"
         self.steps = {}  # name -> key and text of a step that is done; None where a kill hid it
         self._spoiled = {}  # shards that were cut off or replaced, with their bytes
+        self.lost = set()  # shards that were removed, not their receipts
         self.pure = True  # whether one pool was embedded here and no other
         self.fresh = False  # whether the last thing was an embedding that succeeded
 
@@ -75,6 +76,10 @@ class Histories(RuleBasedStateMachine):
         """Shards that are still as they were spoiled."""
         known = self._spoiled.items()
         return {file for file, data in known if file.exists() and file.read_bytes() == data}
+
+    def _lose(self, file):
+        file.unlink()
+        self.lost.add(file)
 
     def _spoil(self, file):
         self._spoiled[file] = file.read_bytes()
@@ -190,7 +195,7 @@ class Histories(RuleBasedStateMachine):
         """An error is one that had to come; do what it says."""
         named = [file for file in self.spoiled if str(file) in str(error)]
         for file in named:
-            file.unlink()
+            self._lose(file)
         broken = self.archive.broken & set(self.archive.scenes)
         stopped = any(f"the scene {name}" in str(error) for name in broken) and not skip
         none = "scenes can be read" in str(error) and broken == set(self.archive.scenes) and skip
@@ -302,7 +307,7 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def lose_a_shard(self, pick):
         if file := self._pick("part-*.parquet", pick):
-            file.unlink()
+            self._lose(file)
             self.fresh = False
 
     @rule(what=st.sampled_from(["matrix.npy", "rows.npy", "receipts/*"]), pick=st.integers(0, 99))
@@ -428,6 +433,9 @@ class Histories(RuleBasedStateMachine):
             json.loads(file.read_text())
         for file in self.path.rglob("part-*.parquet"):
             assert file in self.spoiled or shard_of(file.read_bytes())[0]
+        for file in self.path.rglob("receipts/*.json"):
+            shard = file.parents[1] / f"part-{file.stem}.parquet"
+            assert shard.exists() or shard in self.lost
 
 
 class HistoriesOfProcesses(Histories):

@@ -180,7 +180,7 @@ def test_counts_that_are_refused(counts, message):
         ({"given": [4]}, "outside the data"),
         ({"given": [0, 0]}, "more than once"),
         ({"ties": np.arange(4)}, "one uint64 key per row"),
-        ({"candidates": 0}, "candidates=0.*1 or more"),
+        ({"candidates": 0}, "candidates=0.*at least 1"),
         ({"screening": "maybe"}, "'maybe'.*'auto', 'always', 'never'"),
     ],
 )

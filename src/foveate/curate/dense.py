@@ -9,8 +9,9 @@ import numpy as np
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError
 from foveate.files import digest
-from foveate.models.dense import dense_features
+from foveate.models.dense import dense_at
 from foveate.pool.cell_counts import count_cells
+from foveate.pool.step import leave_out
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
     from foveate.models.base import ModelHandle
     from foveate.pool.pool import Pool
+    from foveate.pool.scan import OnError
     from foveate.progress import ProgressFn
     from foveate.run import Run
+    from foveate.run.drivers import Placement
 
 VERSION = 1  # raised when the counts of the same masks change
 _BLOCK = 2**24  # numbers that are validated at a time
@@ -34,23 +37,28 @@ class Dense(NamedTuple):
 
 
 def prepared(
-    pool: Pool, handle: ModelHandle, run: Run, pool_key: str, *, batch_size: int, workers: int,
-    progress: ProgressFn | None,
-) -> Dense:  # fmt: skip
+    pool: Pool, handle: ModelHandle, run: Run, pool_key: str, *, place: Placement,
+    batch_size: int, on_error: OnError, progress: ProgressFn | None,
+) -> tuple[Dense, Pool, str]:  # fmt: skip
     """Compute dense features and count labels by cell, unless these are in the run.
 
     Args:
         pool: Pool with masks.
-        handle: The model; see `dense_features`.
+        handle: The model; see `dense_at`.
         run: Open for writing.
         pool_key: Hash of the inputs of the pool.
         batch_size: Tiles per call of the model.
-        workers: Number of processes.
+        place: Processes in which shards of features are computed.
+        on_error: "stop" at a scene that cannot be read, or "skip" it.
         progress: Called with ticks.
+
+    Returns:
+        The features and labels, the pool without scenes that cannot be read, and its hash.
     """
-    tokens = dense_features(
-        pool, handle, run, batch_size=batch_size, workers=workers, progress=progress
+    tokens, failed = dense_at(
+        pool, handle, place, run=run, batch_size=batch_size, on_error=on_error, progress=progress
     )
+    pool, pool_key = leave_out(run, pool, pool_key, failed)
     grid = tokens.spec.grid
     assert grid is not None  # noqa: S101  (tokens have one)
     key = digest([VERSION, pool_key, grid])
@@ -62,7 +70,7 @@ def prepared(
 
     run.do("labels of cells", key, work)
     both = digest([run.key(step_name(tokens.spec.name, tokens=True)), key])
-    return Dense(tokens, np.load(run.path / name, mmap_mode="r"), both)
+    return Dense(tokens, np.load(run.path / name, mmap_mode="r"), both), pool, pool_key
 
 
 def needed_tokens(

@@ -231,11 +231,11 @@ class CurateJob(SpreadJob):
             )  # fmt: skip
             vectors = run.key(step_name(embeddings.spec.name))
             pool, pool_key = leave_out(run, pool, pool_key, failed)
-            costs = costs_for(pool, budget.limits)
         elif file is not None and embeds:
             embeddings, vectors = read_vectors(file, pool, run)
-        dense = self._dense(pool, pool_key, run, ready, progress)
+        dense, pool, pool_key = self._dense(pool, pool_key, run, ready, progress)
         if pool.failed:
+            costs = costs_for(pool, budget.limits)
             ranker = self._ranker(pool, costs, start, progress)
         ranker = ranker.seeing(embeddings, dense.tokens, dense.cells)
         shown = embeddings or dense.tokens
@@ -300,12 +300,12 @@ class CurateJob(SpreadJob):
 
     def _dense(
         self, pool: Pool, pool_key: str, run: Run, ready: Ready, progress: ProgressFn | None
-    ) -> Dense:
+    ) -> tuple[Dense, Pool, str]:
         if not ready.dense or ready.handle is None:
-            return Dense()
+            return Dense(), pool, pool_key
         return prepared(
-            pool, ready.handle, run, pool_key, batch_size=self.batch_size, workers=self.workers,
-            progress=progress,
+            pool, ready.handle, run, pool_key, place=self.placement(),
+            batch_size=self.batch_size, on_error=self.on_error, progress=progress,
         )  # fmt: skip
 
     @property

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from foveate.errors import ParameterError
 from foveate.models.capabilities import capabilities
 from foveate.models.cells import CellStatistics
-from foveate.models.embed import bind, embed
+from foveate.models.embed import bind, embed_at
 from foveate.models.families.timm import TOKEN_STRIDE
+from foveate.run.drivers import Placement
 
 if TYPE_CHECKING:
     from foveate.embeddings import Embeddings
     from foveate.models.base import ModelHandle
+    from foveate.models.shard_loop import Embedded
     from foveate.pool.pool import Pool
+    from foveate.pool.scan import OnError
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -50,14 +53,42 @@ def dense_features(
     Raises:
         ParameterError: Tiles of several sizes would give several grids.
     """
+    place = Placement(workers)
+    return dense_at(
+        pool, handle, place, run=run, batch_size=batch_size, progress=progress
+    ).embeddings
+
+
+def dense_at(
+    pool: Pool, handle: ModelHandle, place: Placement, *, run: Run | None = None,
+    batch_size: int = 32, on_error: OnError = "stop", progress: ProgressFn | None = None,
+) -> Embedded:  # fmt: skip
+    """Return features of the cells of all tiles, and which scenes could not be read.
+
+    Args:
+        pool: As for `dense_features`.
+        handle: As for `dense_features`.
+        place: Processes in which shards are computed; those of `CellStatistics` in this one.
+        run: As for `dense_features`.
+        batch_size: As for `dense_features`.
+        on_error: As for `embed`.
+        progress: As for `dense_features`.
+
+    Raises:
+        PartDone: `place` is a part of the shards, and it is complete.
+        ParameterError: As for `dense_features`.
+    """
     model = finer(handle, pool, run)
-    if model is None:
+    given: ModelHandle | CellStatistics
+    if model is not None:
+        given = model
+    else:
         logger.warning(WITHOUT, handle)
         spec = bind(handle, pool, run=run).spec
-        cells = CellStatistics(spec.bands, spec.scale or ((0.0, 255.0),) * len(spec.bands))
-        return embed(pool, cells, run=run, tokens=True, batch_size=batch_size, progress=progress)
-    return embed(
-        pool, model, run=run, tokens=True, batch_size=batch_size, workers=workers,
+        given = CellStatistics(spec.bands, spec.scale or ((0.0, 255.0),) * len(spec.bands))
+        place = Placement(part=place.part)
+    return embed_at(
+        pool, given, place, run=run, tokens=True, batch_size=batch_size, on_error=on_error,
         progress=progress,
     )  # fmt: skip
 
