@@ -448,6 +448,38 @@ class HistoriesOfProcesses(Histories):
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 
+def test_rules_that_chance_draws_seldom():
+    history = Histories()
+    try:
+        history.do_a_step("pool", "k1")
+        history.repeat_steps()
+        for shared in (False, True):
+            history.find_it_locked(shared=shared, name="rank", key="k1")
+        history.find_litter()
+        history.embed()
+        history.embed_once_more(skip=False)
+        history.take_a_model("two")
+        history.embed()
+        history.read_it()
+        history.be_killed(None, 30, skip=False)
+        history.nothing_is_half_written()
+        history.embed()
+        history.draw_a_view(20)
+        history.nothing_is_half_written()
+    finally:
+        history.teardown()
+
+
+def test_a_step_that_ends_early_under_another_key_is_done_again():
+    history = Histories()
+    try:
+        for at in range(1, 13):
+            history.do_a_step("pool", "k1")
+            history.be_killed_in_a_step("pool", "k2", at)
+    finally:
+        history.teardown()
+
+
 def as_test(machine, share):
     """Return a test of so many times the examples of the profile."""
     machine.TestCase.settings = settings(
