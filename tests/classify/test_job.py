@@ -195,7 +195,7 @@ def test_the_report_shows_surest_and_least_sure_tiles(folders, tmp_path):
         ({"labels": ["red", "green"], "truth_from_folders": True}, DataError, "'blue'"),
         ({"stride": 8}, ParameterError, "--tile 256"),
         ({"labels": [], "probe": "missing"}, DataError, "cannot read the probe"),
-        ({"masks": ["missing"]}, DataError, "there is no 'missing'"),
+        ({"masks": ["missing"]}, DataError, "'missing' does not exist"),
     ],
 )
 def test_jobs_that_cannot_be_leave_nothing_behind(change, error, message, folders, tmp_path):

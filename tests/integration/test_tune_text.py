@@ -126,7 +126,7 @@ def refused(answer, *words, status=1):
         ("tim:resnet18", ["unknown model family 'tim'", "Did you mean 'timm'?"]),
         ("timm:resnet_18", ["timm has no model 'resnet_18'", "Did you mean 'resnet18'?"]),
         ("open_clip:ViT-B32@openai", ["ViT-B-32"]),
-        ("tuned:nowhere", ["'nowhere' holds no tuned model", "foveate tune-text"]),
+        ("tuned:nowhere", ["'nowhere' does not contain a tuned model", "foveate tune-text"]),
     ],
 )
 def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, words):

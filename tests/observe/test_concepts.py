@@ -61,7 +61,7 @@ def test_all_fields_and_back(tmp_path: Path) -> None:
         ("town: {novel: 1}", "novel = 1"),
         ("town: {classes: 3}", "classes = 3"),
         ("town: {classes: [3]}", "classes = "),
-        ("town: {texts: 3}", "'town' is called 3"),
+        ("town: {texts: 3}", "'town' has the value 3"),
         ("town: {weight: 0}", "all have weight 0"),
         ("[a, A]", "'a' and 'A' are equal"),
         ("[a, a]", "'a' and 'a' are equal"),
