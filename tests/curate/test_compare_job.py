@@ -126,7 +126,7 @@ def test_a_run_with_a_list(tmp_path):
 
 def test_bad_input(tmp_path):
     run = write_run(tmp_path / "run", {"fa": UP})
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         compare(tmp_path / "x", run, str(tmp_path / "missing"))
     with pytest.raises(DataError, match="1 ranking to compare"):
         compare(tmp_path / "x", run)

@@ -340,7 +340,7 @@ def test_lc_fd_that_is_fd_is_said(data, tmp_path, caplog, m, warns):
         ({"budget": "ten"}, BudgetError, "not a budget"),
         ({"budget": "0.1%"}, BudgetError, "less than one tile"),
         ({"budget": "money=5"}, BudgetError, "budget in 'money'"),
-        ({"images": ["nowhere"]}, DataError, "there is no 'nowhere'"),
+        ({"images": ["nowhere"]}, DataError, "'nowhere' does not exist"),
         ({"model": "timm:resnet19"}, LookupError, "resnet1"),
     ],
 )

@@ -226,8 +226,8 @@ def test_large_pools_are_ranked_as_deep_as_the_budget_pays(data, folder, monkeyp
         ('name = "a"\n[[strategy]]\nkind = "balance"', {"masks": []}, "method a needs masks"),
         ('name = "a"\n[[strategy]]\ncolumn = "x"', {}, "the method a needs attributes"),
         ('name = "a"\n[[strategy]]\ncolumn = "x"', {"attributes": ["loss.csv"]},
-         r"the column 'x'\. Columns of the pool: loss"),
-        (OTHER + '[rules]\nquota = { scene = "10%" }', {}, "quota scene=10%.*lets 2 of 4 tiles"),
+         r"no column 'x'\. Columns of the pool: loss"),
+        (OTHER + '[rules]\nquota = { scene = "10%" }', {}, "quota scene=10%.*only 2 of 4 tiles"),
         (OTHER, {"options": {"othr": {"depth": 3}}}, "options for 'othr'"),
     ],
 )  # fmt: skip

@@ -675,8 +675,8 @@ def raster_crs(path):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"names": "badcfe"}, "does not lie where row by row it should"),
-        ({"transform": moved(3, 0)}, "'.*e.tif' does not lie"),
+        ({"names": "badcfe"}, "is not at its position in the grid"),
+        ({"transform": moved(3, 0)}, "'.*e.tif' is not at its position"),
         ({"transform": NORTH_UP @ Affine.scale(2)}, "has other pixels on the ground"),
         ({"crs": "EPSG:32632"}, "is in EPSG:32632"),
         ({"crs": None, "transform": None}, "e.tif' has no georeference, other parts have one"),

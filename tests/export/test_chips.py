@@ -224,7 +224,7 @@ def test_the_folder_is_a_pool(scenes):
 def test_images_that_have_moved_or_changed_are_named(scenes):
     run = curated(scenes, masks=[], budget="100%")
     (scenes / "images/s0.tif").rename(scenes / "images/elsewhere.tif")
-    with pytest.raises(DataError, match=r"1 of 2 images.*images/s0\.tif'.*Put them back"):
+    with pytest.raises(DataError, match=r"1 of 2 images.*images/s0\.tif'.*Restore the files"):
         exported(scenes, run)
     draw = np.random.default_rng(9)
     write(scenes / "images/s0.tif", pixels("uint8", 3, draw), photometric="RGB", **PLACED)
@@ -236,7 +236,7 @@ def test_images_that_have_moved_or_changed_are_named(scenes):
 def test_masks_that_have_moved_are_named(scenes):
     run = curated(scenes)
     (scenes / "masks").rename(scenes / "gone")
-    with pytest.raises(DataError, match=r"there is no .*masks"):
+    with pytest.raises(DataError, match=r"masks.* does not exist"):
         exported(scenes, run)
 
 

@@ -91,7 +91,7 @@ def test_what_is_stored_gives_the_same_scores(scorer, tmp_path):
     np.testing.assert_array_equal(
         first.result.state.scorer.singles, second.result.state.scorer.singles
     )
-    with pytest.raises(DataError, match="holds no scorer"):
+    with pytest.raises(DataError, match="does not contain a scorer"):
         LearnedScorer.load(tmp_path / "none")
 
 

@@ -113,7 +113,7 @@ def test_examples_survive_storage(run):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path):
-    with pytest.raises(DataError, match="holds no scorer"):
+    with pytest.raises(DataError, match="does not contain a scorer"):
         job(folder, LookJob, scorer=str(tmp_path)).run(tmp_path / "run")
     with pytest.raises(DataError, match="1 images to train a scorer"):
         job(folder / "scene-0.png").run(tmp_path / "run")

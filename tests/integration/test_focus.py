@@ -175,7 +175,7 @@ BAD = [
     (["--crop", "400"], "foveate classify"),
     (["--option", "synergy=none"], "marginal"),
     (["--option", "weights.size=1"], "area"),
-    (["--bands", "7"], "from 1 to 4"),
+    (["--bands", "7"], "between 1 and 4"),
     (["--mode", "feature"], "tokens"),
     (["--nodata", "0", "--min-valid", "2"], "--min-valid 2"),
 ]

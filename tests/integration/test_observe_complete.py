@@ -60,7 +60,10 @@ def test_complete_search_and_classify(scenes):
         (("complete", "RUN", "--out", "RUN"), "is the run directory of the selection"),
         (("complete", "RUN", "--tiles", "EMPTY", "--out", "NEW"), "there are no rasters"),
         (("complete", "RUN", "--tiles", "LOW", "--out", "NEW"), "more pixels than the overview"),
-        (("complete", "RUN", "--observer", "RUN", "--out", "NEW"), "holds no trained observer"),
+        (
+            ("complete", "RUN", "--observer", "RUN", "--out", "NEW"),
+            "does not contain a trained observer",
+        ),
         (("search", "RUN", "--concept", "road"), "a run of 'select'"),
         (("search", "SCENES", "--text", "storage tank"), "for an observer without a text model"),
         (("search", "SCENES", "--concept", "rod"), "Did you mean 'road'?"),
@@ -68,7 +71,7 @@ def test_complete_search_and_classify(scenes):
         (("classify", "SCENES", "--concepts", ","), "At least one concept is required."),
         (("classify", "SCENES", "--concepts", "forest,watr"), "concept 'watr' is unknown"),
         (("classify", "SCENES", "--templates", "plain"), "concepts with labels"),
-        (("classify", "SCENES", "--split", "val"), "--split without a data set"),
+        (("classify", "SCENES", "--split", "val"), "--split without --dataset"),
         (("classify", "--dataset", "eurosat", "--by", "texts"), "--by with --dataset"),
         (("classify",), "SCENES and --dataset are missing"),
         (("classify", "--dataset", "eurosat"), "without --root"),
@@ -92,5 +95,5 @@ def test_bad_input(request, tmp_path, capsys, typed, said):
 def test_the_process_fails_in_one_paragraph(chosen, tmp_path):
     found = foveate("observe", "complete", chosen, "--tiles", tmp_path, "--out", tmp_path / "new")
     assert found.status == 1
-    assert found.err.startswith("foveate: nothing in ")
+    assert found.err.startswith("foveate: no file in ")
     assert "Traceback" not in found.err

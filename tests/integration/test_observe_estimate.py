@@ -66,7 +66,7 @@ def test_a_plan_and_its_answers(found, tmp_path):
         (["--concept", "forrest"], "Did you mean 'forest'"),
         (["--concept", "forest", "--confidence", "much"], "--confidence 'much'"),
         (["--concept", "forest", "--plan", "p.csv", "--answers", "a.csv"], "written first"),
-        (["--concept", "forest", "--observer", "none"], "holds no trained observer"),
+        (["--concept", "forest", "--observer", "none"], "does not contain a trained observer"),
     ],
 )
 def test_what_cannot_be_is_explained(found, tmp_path, options, said, monkeypatch):

@@ -76,8 +76,8 @@ def bad(tmp_path_factory):
 @pytest.mark.parametrize(
     ("images", "model", "more", "said"),
     [
-        ("good", "nowhere", ["--budget", "5%"], "holds no trained observer"),
-        ("good", "tuned", ["--budget", "5%"], "holds no trained observer"),
+        ("good", "nowhere", ["--budget", "5%"], "does not contain a trained observer"),
+        ("good", "tuned", ["--budget", "5%"], "does not contain a trained observer"),
         ("good", "", [], "no budget, no threshold and no obr"),
         ("good", "", ["--budget", "5%", "--threshold", "0.5"], "--budget and --threshold together"),
         ("good", "", ["--budget", "0"], "a budget of 0 tiles"),

@@ -102,7 +102,9 @@ def test_again_nothing_is_done(observing, trained, capsys):  # noqa: F811
     assert train(observing.pairs, out, *ONE) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "Nothing to do: this observer is trained."
-    assert shown[1].startswith(f"Observer {out} (nano, kriged, supervision structural), from 5 ")
+    assert shown[1].startswith(
+        f"Observer {out} (nano, kriged, supervision structural), scenes: 5 train, "
+    )
     assert shown[2].startswith("With 12 % of the tiles observed, tile mAP ")
     assert "At OBR 0.12, tile mAP of 50 test tiles:" in shown
     assert digest_tree(out, skip=()) == before
@@ -167,7 +169,7 @@ def bare(observing, tmp_path_factory):  # noqa: F811
         (("--preset", "papr"), "Did you mean 'paper'"),
         (("--val", "0.6", "--test", "0.5"), "8 groups of scenes"),
         (("--text-model", "builtin"), "embed images and texts in one space"),
-        (("--init", "nowhere"), "holds no trained observer"),
+        (("--init", "nowhere"), "does not contain a trained observer"),
     ],
 )
 def test_what_cannot_be_is_explained(observing, options, said, tmp_path, capsys):  # noqa: F811

@@ -167,7 +167,7 @@ def test_nothing_fits(selected, tmp_path, files):
     looked = f"Expected names such as '{own}.tif', '{own}_r00_c00.tif', '{name}.tif'"
     with pytest.raises(DataError, match=re.escape(looked)):
         match_hr_tiles([tmp_path / "hr"], selected)
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         match_hr_tiles([tmp_path / "nowhere"], selected)
 
 

@@ -90,7 +90,7 @@ def test_nothing_was_found(folder, capsys):
         ({"floor": 0.0}, ParameterError, "floor=0.0"),
         ({"covariate": "none.tif"}, DataError, "cannot read"),
         ({"covariate": "c.tif", "observer": "m"}, ParameterError, "Omit one of them"),
-        ({"observer": "none"}, DataError, "holds no trained observer"),
+        ({"observer": "none"}, DataError, "does not contain a trained observer"),
         ({"pairs": "none"}, DataError, "holds no run"),
     ],
 )

@@ -165,7 +165,7 @@ def test_a_moved_observer_has_its_encoders_with_it(kind, observer, observing, tm
 
 def test_what_is_no_observer_is_refused(observer, observing, tmp_path):  # noqa: F811
     assert find_observer(observing.model) == find_observer(observing.model / "model")
-    with pytest.raises(DataError, match="holds no trained observer"):
+    with pytest.raises(DataError, match="does not contain a trained observer"):
         Observer.load(tmp_path)
     shutil.copytree(observing.model / "model", tmp_path / "model")
     file = tmp_path / "model" / RECORD

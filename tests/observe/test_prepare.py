@@ -131,8 +131,8 @@ def test_real_overviews(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "gsd", "bands", "crs", "said"),
     [
-        ((9, 12), 5.0, 3, "EPSG:32633", "covers other ground"),
-        ((9, 12), 20 / 3, 3, "EPSG:32634", "covers other ground"),
+        ((9, 12), 5.0, 3, "EPSG:32633", "cover different ground"),
+        ((9, 12), 20 / 3, 3, "EPSG:32634", "cover different ground"),
         ((9, 13), 20 / 3, 3, None, "9 x 13 pixels, the scene 60 x 80"),
         ((120, 160), 0.5, 3, "EPSG:32633", "fewer pixels than its scene"),
         ((2, 3), 80 / 3, 3, "EPSG:32633", "at least one pixel of the overview"),
@@ -171,7 +171,7 @@ def test_half_a_pixel_and_two_percent_are_forgiven(tmp_path: Path) -> None:
         ({"lr": ["."]}, "ratio = 5 and real overviews"),
         ({"snr": -1}, "snr=-1"),
         ({"objects": "gone.json"}, "cannot read"),
-        ({"images": ["gone"]}, "there is no"),
+        ({"images": ["gone"]}, "does not exist"),
         ({"concepts": [{"name": "roads"}]}, "Did you mean 'road'"),
     ],
 )

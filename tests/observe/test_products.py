@@ -82,7 +82,7 @@ def test_select_and_complete(made, tmp_path):
     ("given", "said"),
     [
         ({"bands": 5}, "has 5 bands.*trained on the bands 1,2,3,4,5,6,7"),
-        ({"scale": 0.0}, "no scale says what they stand for"),
+        ({"scale": 0.0}, "no scale is stated"),
         ({"scale": 0.5}, "another scale or offset than in training"),
     ],
 )
@@ -94,7 +94,7 @@ def test_another_product_is_refused_at_select(made, tmp_path, given, said):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"gsd": 15.0}, "covers other ground"), ({"shape": (2, 3), "gsd": 30.0}, "at least one")],
+    [({"gsd": 15.0}, "cover different ground"), ({"shape": (2, 3), "gsd": 30.0}, "at least one")],
 )
 def test_a_product_over_other_ground(made, tmp_path, given, said):
     for name in NAMES:
@@ -117,5 +117,5 @@ def test_features_are_no_imagery(made, tmp_path):
         images=[str(made.root / "images")], lr=[str(tmp_path / "lr")], tiles=(3, 4)
     ).run(tmp_path / "pairs")  # fmt: skip
     bare = job.model_copy(update={"pairs": str(tmp_path / "pairs"), "lr_model": "features"})
-    with pytest.raises(DataError, match="no scale says what they stand for"):
+    with pytest.raises(DataError, match="no scale is stated"):
         bare.run(tmp_path / "o2")

@@ -201,7 +201,7 @@ def test_data_sets_that_are_not_there(taught, observing, tmp_path):  # noqa: F81
         zero_shot_dataset(taught, "eurosatt", tmp_path)
     with pytest.raises(ParameterError, match="train, val, test"):
         zero_shot_dataset(taught, "eurosat", tmp_path, split="all")
-    with pytest.raises(MissingCapabilityError, match="reads none"):
+    with pytest.raises(MissingCapabilityError, match="without a text model"):
         zero_shot_dataset(observing.model, "eurosat", tmp_path)
 
 

@@ -224,7 +224,9 @@ def test_a_mask_of_floats_is_one_of_classes_only_when_whole(image, tmp_path):
     broken[3, 3] = 0.5
     raw_mask(tmp_path, broken)
     for classes in (None, Legend.of_indices([0, 1, 2])):
-        with pytest.raises(DataError, match=r"holds 0.5 and 0 more values that are no whole"):
+        with pytest.raises(
+            DataError, match=r"contains 0.5 and 0 more values that are not integers"
+        ):
             open_(tmp_path, classes=classes)
 
 

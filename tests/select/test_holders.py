@@ -180,7 +180,7 @@ def test_bad_rows_are_numbered_in_the_whole_matrix(matrix, tmp_path):
     np.save(tmp_path / "bad.npy", x)
     mapped = np.load(tmp_path / "bad.npy", mmap_mode="r")
     for given_ in (x, mapped):
-        with pytest.raises(DataError, match=r"2 of 600 rows hold NaN .* \[3, 501\]"):
+        with pytest.raises(DataError, match=r"2 of 600 rows contain NaN .* \[3, 501\]"):
             kcenter_greedy(given_, 5, holders=Holders(7), **options())
 
 

@@ -56,7 +56,7 @@ def test_the_page_says_what_to_take(run):
         line for line in answer.out.splitlines() if line.startswith(("Use", "No method", "With a"))
     )
     assert " ".join(said.split()[:4]) in page
-    assert "What a budget buys" in page
+    assert "mIoU by budget" in page
     assert json.loads((out / "tables/curate.json").read_text())["folds"]
 
 

@@ -96,7 +96,7 @@ def test_whole_scenes_have_a_class_only(folder):
 
 def test_data_sets_are_class_folders_or_named_in_the_error(folder, tmp_path):
     assert open_dataset("aid", folder, HOW, stated=True).name == "aid"
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="does not exist"):
         open_dataset("rsi-cb", tmp_path / "none", HOW, stated=True)
     pytest.importorskip("torchgeo")
     with pytest.raises(DataError, match="no RESISC45"):

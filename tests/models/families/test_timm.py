@@ -207,7 +207,7 @@ def test_damaged_files_are_named(net, weights, tmp_path, suffix, content):
 
 def test_a_file_that_holds_no_state_dict(tmp_path):
     torch.save([torch.ones(2)], tmp_path / "w.pth")
-    with pytest.raises(DataError, match="hold list, not named tensors"):
+    with pytest.raises(DataError, match="contain list, not named tensors"):
         load_model("timm:resnet18", weights=tmp_path / "w.pth")
 
 

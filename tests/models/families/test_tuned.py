@@ -45,9 +45,9 @@ def test_tokens_stand_in_the_common_space_and_their_mean_is_the_embedding(tuned)
 
 
 def test_the_folder_is_checked_before_anything_is_built(tmp_path, tuned):
-    with pytest.raises(DataError, match=r"holds no tuned model.*tuned:MODEL"):
+    with pytest.raises(DataError, match=r"does not contain a tuned model.*tuned:MODEL"):
         load_model(f"tuned:{tmp_path}")
-    with pytest.raises(ParameterError, match="without a folder"):
+    with pytest.raises(ParameterError, match="folder of the tuned model is missing"):
         load_model("tuned")
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(DataError, match=r"has format 99.*supports format 1"):
@@ -67,5 +67,5 @@ def test_other_weights_for_the_encoder_are_refused(tuned, tmp_path):
 
 
 def test_a_text_without_a_word_is_refused(tuned):
-    with pytest.raises(ParameterError, match=r"'\.\.\.' has no word"):
+    with pytest.raises(ParameterError, match=r"'\.\.\.' contains no word"):
         build(tuned).embed_text(["water", "..."])

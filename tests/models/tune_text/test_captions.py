@@ -148,7 +148,7 @@ def test_captions_without_images_are_refused_with_the_way_out():
         pair(captions("1.tif", "2.tif"), ["x", "y"])
     with pytest.raises(DataError, match=r"describes 1 images, but there are 2"):
         pair(captions("1.tif"), ["x", "y"], "order")
-    with pytest.raises(DataError, match=r"which is 'p/a' or 'q/a'"):
+    with pytest.raises(DataError, match=r"matches 'p/a' and 'q/a'"):
         pair(captions("a.png"), ["p/a", "q/a"])
     with pytest.raises(ParameterError, match="Allowed: name, order"):
         pair(captions("a"), ["a"], "chance")

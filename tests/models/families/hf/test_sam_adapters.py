@@ -272,7 +272,9 @@ def test_windows_are_filled_up_before_the_norm(folder, plain, tmp_path):
 def test_they_are_models_like_any_other(kind, folder, plain, tmp_path):
     size = f"&size={SIDE}" if kind is low_rank else ""
     name = f"hf?adapter={saved(tmp_path, kind(plain))}{size}"
-    check_model(load_model(name, weights=folder, bands=[1, 2, 3], device="cpu"))
+    # A batch of another size may be summed in another order.
+    model = load_model(name, weights=folder, bands=[1, 2, 3], device="cpu")
+    check_model(model, tolerance=1e-5)
 
 
 def test_what_does_not_fit_is_refused(folder, plain, tmp_path):
