@@ -213,6 +213,19 @@ def test_overviews_and_bought_tiles_lie_in_a_bucket(observed, far, tmp_path):
 
 
 @pytest.mark.slow
+def test_totals_are_estimated_by_a_covariate_in_a_bucket(observing, observed, far):  # noqa: F811
+    near, _ = observed
+    estimates = []
+    for at in (f"{far}/observed", near):
+        remote.forget()
+        line = f"estimate {observing.pairs} --concept road --budget 20% --covariate {at}/lights.tif"
+        answer = here("observe", *line.split(), "--json")
+        assert answer.status == 0, answer.err
+        estimates.append(answer.json["estimate"])
+    assert estimates[0] == estimates[1]
+
+
+@pytest.mark.slow
 def test_covariates_lie_in_a_bucket(observed, far, tmp_path):
     near, model = observed
     select = f"select {near}/overviews/ --observer {model} --budget 8 --policy covariate"
