@@ -97,6 +97,16 @@ def test_the_matrix_can_be_deleted(tmp_path):
     np.testing.assert_array_equal(store(tmp_path).finish().x, x)
 
 
+def test_rows_match_their_ids_when_the_order_of_the_matrix_is_lost(tmp_path):
+    whole = fill(store(tmp_path))
+    expected = dict(zip(whole.ids.tolist(), np.array(whole.x).tolist(), strict=True))
+    backwards = store(tmp_path).finish(whole.ids[::-1])
+    assert backwards.ids.tolist() == whole.ids[::-1].tolist()
+    (tmp_path / "rows.npy").unlink()
+    found = store(tmp_path).finish()
+    assert dict(zip(found.ids.tolist(), found.x.tolist(), strict=True)) == expected
+
+
 def test_vectors_of_which_float16_keeps_nothing_are_refused():
     names = np.array(["t00", "t01"])
     with pytest.raises(DataError, match=r"'t00' on is above 3e-08.*float16.*Normalise"):

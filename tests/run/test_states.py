@@ -63,7 +63,7 @@ class Histories(RuleBasedStateMachine):
         self.spec = "one"
         self.steps = {}  # name -> key and text of a step that is done; None where a kill hid it
         self._spoiled = {}  # shards that were cut off or replaced, with their bytes
-        self.lost = set()  # shards that were removed, not their receipts
+        self.lost = set()  # shards that were removed, or may be, not their receipts
         self.pure = True  # whether one pool was embedded here and no other
         self.fresh = False  # whether the last thing was an embedding that succeeded
 
@@ -78,11 +78,12 @@ class Histories(RuleBasedStateMachine):
         return {file for file, data in known if file.exists() and file.read_bytes() == data}
 
     def _lose(self, file):
-        file.unlink()
         self.lost.add(file)
+        file.unlink()
 
     def _spoil(self, file):
         self._spoiled[file] = file.read_bytes()
+        self.lost.add(file)  # the error says to remove it, and a process may be killed after that
         self.fresh = False
 
     # --- steps ------------------------------------------------------------------------------------

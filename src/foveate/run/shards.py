@@ -307,8 +307,11 @@ class ShardStore:
         matrix, order = self.path / _MATRIX, self.path / _ROWS
         parts = [text_column(self._read(shard, "tile_id"), "tile_id") for shard in self.shards]
         there = np.concatenate([np.empty(0, np.str_), *parts])
+        # Stored beside every matrix, empty for the order of the shards: without it, nobody knows
+        # the order of the rows of a matrix.
+        stored = np.load(order) if order.exists() else None
         if ids is None:
-            rows = np.load(order) if order.exists() else None
+            rows = stored if stored is not None and stored.size else None
         else:
             rows = None if np.array_equal(there, ids) else find_rows(there, ids)
         if rows is not None and (rows < 0).any():
@@ -316,13 +319,11 @@ class ShardStore:
                 f"{int((rows < 0).sum())} tiles of the pool have no vector in {str(self.path)!r}",
                 "The shards are those of another pool.", "Delete the folder and embed again.",
             )  # fmt: skip
-        same = order.exists() == (rows is not None)
-        if not (same and (rows is None or np.array_equal(rows, np.load(order)))):
+        needed = np.empty(0, np.int64) if rows is None else rows
+        if stored is None or not np.array_equal(stored, needed):
             matrix.unlink(missing_ok=True)
-            order.unlink(missing_ok=True)
-            if rows is not None:
-                with atomic_path(order) as temporary, temporary.open("wb") as file:
-                    np.save(file, rows)
+            with atomic_path(order) as temporary, temporary.open("wb") as file:
+                np.save(file, needed)
         shape = (there.size if rows is None else rows.size, *self.spec.row)
         if not matrix.exists() or not _is_matrix(matrix, shape):
             self._join(matrix, rows, there.size)
