@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import threading
+import traceback
 from datetime import timedelta
 
 import numpy as np
@@ -14,7 +16,7 @@ from foveate import remote
 from foveate.errors import DataError, MissingExtraError
 from foveate.grid import Window
 from foveate.location import locate
-from foveate.raster import FileSource, close_files, read_ahead, unplanned
+from foveate.raster import FileSource, close_files, gdal, read_ahead, unplanned
 from foveate.remote import ranges, stores
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -255,6 +257,29 @@ def test_fault_that_stays_is_named_and_nothing_wrong_is_kept(one, fault, said, o
     assert raised.value.__cause__ is None
     web.faults = []
     np.testing.assert_array_equal(far.read(window).data, FileSource(str(path)).read(window).data)
+
+
+def test_an_error_of_a_thread_holds_no_open_file(one):
+    """Closing files of rasterio in another thread than their own would use freed memory."""
+    web, _ = one
+    kept = []
+
+    def fail():
+        FileSource(f"{web.url}/x.tif").read(WINDOWS[0])
+        try:
+            with gdal._opened(f"{web.url}/x.tif") as dataset:
+                raise rasterio.errors.RasterioIOError(str(dataset.count))
+        except DataError as error:
+            kept.append(error)
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(kept[0].__cause__.__traceback__)]
+    datasets = [value for named in frames for value in named.values()
+                if isinstance(value, rasterio.DatasetReader)]  # fmt: skip
+    assert datasets
+    assert all(dataset.closed for dataset in datasets)
 
 
 def test_broken_file_is_named(one):

@@ -362,7 +362,7 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
             yield dataset
             _raise_failure(key)
     except rasterio.errors.RasterioError as error:
-        _open.datasets.pop(key, None)
+        _close(key)
         _raise_failure(key)
         raise DataError(
             f"cannot read {printable(key)!r}: {_reason(error)}",
@@ -390,7 +390,7 @@ def _raise_failure(key: str) -> None:
     try:
         raise_failure()
     except FoveateError:
-        _open.datasets.pop(key, None)  # its block cache may be invalid
+        _close(key)  # its block cache may be invalid
         raise
 
 
@@ -417,10 +417,21 @@ def _stamp(path: str) -> tuple[int, ...]:
     return (os.getpid(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
+def _close(key: str) -> None:
+    """Close a cached dataset of this thread.
+
+    A remote one that an error kept alive would be closed by the garbage collector of any thread,
+    and rasterio knows the file objects of a thread only there.
+    """
+    _, dataset = _open.datasets.pop(key, ((), None))
+    if dataset is not None:
+        dataset.close()
+
+
 def close_files() -> None:
     """Close the cached datasets of this thread; those of other threads close when they end."""
     while _open.datasets:
-        _open.datasets.popitem()[1][1].close()
+        _close(next(iter(_open.datasets)))
 
 
 atexit.register(close_files)  # while the interpreter can still handle messages of GDAL
