@@ -17,6 +17,8 @@ from foveate.raster import (
     Raster,
     Source,
     StackSource,
+    close_files,
+    datasets,
     gdal,
     metres_per_pixel,
     resize,
@@ -210,21 +212,21 @@ def test_sidecars_are_read_fingerprinted_and_never_written(tmp_path):
     assert (bare.info.geobox, bare.info.nodata) == (None, None)
     (tmp_path / "a.pgw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
     placed = FileSource(str(path))
-    gdal.close_files()
+    close_files()
     assert placed.info.geobox.crs is None
     assert placed.info.geobox.affine == GEOBOX.affine
     (tmp_path / "a.png.aux.xml").write_text(
         "<PAMDataset><SRS>EPSG:32633</SRS><PAMRasterBand band='1'>"
         "<NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>"
     )
-    gdal.close_files()
+    close_files()
     told = FileSource(str(path))
     assert told.info.geobox == GEOBOX
     assert told.info.nodata == 1
     assert (told.read().valid == (image != 1)).all()
     assert len({s.info.fingerprint for s in (bare, placed, told)}) == 3
     told.read(out_shape=(9, 9))
-    gdal.close_files()
+    close_files()
     assert names(tmp_path) == ["a.pgw", "a.png", "a.png.aux.xml"]
 
 
@@ -237,7 +239,7 @@ def test_a_mask_beside_a_file_counts_also_with_a_nodata_value(tmp_path):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(source.path, "r+") as dataset:
         dataset.write_mask(mask)
     assert names(tmp_path) == ["a.tif", "a.tif.msk"]
-    gdal.close_files()
+    close_files()
     for again in (FileSource(source.path), FileSource(source.path, nodata=1)):
         assert again.info.masked
         assert (again.read().valid == (mask > 0)).all()
@@ -257,7 +259,7 @@ def test_the_fingerprint_of_a_vrt_is_that_of_its_files(tmp_path):
     write(tmp_path / "a.tif", np.full((1, 40, 50), 1, np.uint8))
     paths = [vrt("inner.vrt", "a.tif"), vrt("outer.vrt", "inner.vrt")]
     before = [FileSource(p).info.fingerprint for p in paths]
-    gdal.close_files()
+    close_files()
     write(tmp_path / "a.tif", np.full((1, 40, 50), 2, np.uint8))
     again = [FileSource(p) for p in paths]
     assert all(s.info.fingerprint != b for s, b in zip(again, before, strict=True))
@@ -333,12 +335,12 @@ def test_a_file_that_is_missing_or_no_raster_is_a_data_error(tmp_path):
 
 
 def test_many_files_do_not_keep_many_handles(tmp_path):
-    for i in range(gdal._OPEN_FILES + 4):
+    for i in range(datasets._OPEN_FILES + 4):
         source = write(tmp_path / f"{i}.tif", np.full((1, 4, 4), i, np.uint8))
         assert (source.read().data == i).all()
-    assert len(gdal._open.datasets) == gdal._OPEN_FILES
-    gdal.close_files()
-    assert not gdal._open.datasets
+    assert len(datasets._open.datasets) == datasets._OPEN_FILES
+    close_files()
+    assert not datasets._open.datasets
 
 
 def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
@@ -350,14 +352,14 @@ def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
     new = FileSource(str(path))
     assert (new.read().data == 2).all()
     assert new.info.shape == (6, 4)
-    assert len(gdal._open.datasets) == 1
+    assert len(datasets._open.datasets) == 1
     assert new.info.fingerprint != old.info.fingerprint
 
 
 def test_a_thread_that_opens_many_files_closes_none_of_another(tmp_path):
     sources = [
         write(tmp_path / f"{i}.tif", np.full((1, 64, 64), i, np.uint8))
-        for i in range(2 * gdal._OPEN_FILES)
+        for i in range(2 * datasets._OPEN_FILES)
     ]
 
     def read(start):

@@ -10,7 +10,7 @@ from foveate import remote
 from foveate.budget import Ledger
 from foveate.focus.encode import CropEncoder
 from foveate.grid import Window
-from foveate.observe.match_hr import MatchedHR, View
+from foveate.observe.completion.match_hr import MatchedHR, View
 from foveate.raster import FileSource, close_files
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]

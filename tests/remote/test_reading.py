@@ -16,7 +16,8 @@ from foveate import remote
 from foveate.errors import DataError, MissingExtraError
 from foveate.grid import Window
 from foveate.location import locate
-from foveate.raster import FileSource, close_files, gdal, read_ahead, unplanned
+from foveate.raster import FileSource, close_files, read_ahead, unplanned
+from foveate.raster.datasets import open_dataset
 from foveate.remote import ranges, stores
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -267,7 +268,7 @@ def test_an_error_of_a_thread_holds_no_open_file(one):
     def fail():
         FileSource(f"{web.url}/x.tif").read(WINDOWS[0])
         try:
-            with gdal._opened(f"{web.url}/x.tif") as dataset:
+            with open_dataset(f"{web.url}/x.tif") as dataset:
                 raise rasterio.errors.RasterioIOError(str(dataset.count))
         except DataError as error:
             kept.append(error)

@@ -7,8 +7,9 @@ the bands of several files on one grid, `ArraySource` wraps an array.
 
 from foveate.raster.ahead import open_ahead, read_ahead, unplanned
 from foveate.raster.base import Raster, Source, SourceInfo
+from foveate.raster.datasets import close_files
 from foveate.raster.frame import Frame, find_frame
-from foveate.raster.gdal import SUFFIXES, FileSource, close_files
+from foveate.raster.gdal import SUFFIXES, FileSource
 from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size, south_up
 from foveate.raster.place import resize_geobox
 from foveate.raster.reading import LabelValues

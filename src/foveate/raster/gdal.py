@@ -1,14 +1,7 @@
-"""Raster files, read through GDAL: the only module that opens them for reading."""
+"""Raster files, read through GDAL."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
-import re
-import threading
-import warnings
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from foveate.errors import DataError, FoveateError
+from foveate.errors import FoveateError
 from foveate.files import digest, fingerprint, printable
 from foveate.grid import Window
-from foveate.location import URL, is_url, locate, redact, remember, signature_of
-from foveate.raster.alias import gdal_name
+from foveate.location import URL, is_url, locate, remember, signature_of
 from foveate.raster.base import Raster, SourceInfo
+from foveate.raster.datasets import open_dataset
 from foveate.raster.header import Stored, read_stored
 from foveate.raster.orientation import TURNS
 from foveate.raster.reading import Asked, Reading, decide, exact, holds
@@ -32,7 +25,7 @@ from foveate.remote.objects import beside, trust
 from foveate.remote.spool import limit
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     import rasterio
     from numpy.typing import NDArray
@@ -41,18 +34,6 @@ if TYPE_CHECKING:
     from foveate.remote import RemoteObject
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
-
-GDAL = {
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
-    "GDAL_CACHEMAX": 256 << 20,  # bytes; the default, 5 % of memory, breaks the memory bound
-}
-# Sidecars (.aux.xml, .tfw, .ovr, .msk) are probed by name: listing the folder for each file
-# would be quadratic. Reading never modifies them: GDAL writes .aux.xml for metadata that were set
-# or computed (statistics), which does not happen here.
-_READING = GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
-_OPEN_FILES = 16
-_OPEN_REMOTE = 64  # remote datasets have no file handles
-_VIRTUAL = re.compile(r"/vsiriopener_[0-9a-f]+/")  # prefix of the names of remote files
 
 
 @dataclass(frozen=True)
@@ -218,7 +199,7 @@ class FileSource:
         info, turn = self.info, self._reading.turn
         window = window or Window(0, 0, *info.shape)
         stored = turn.window(window, info.shape)
-        with _opened(self.path) as dataset:
+        with open_dataset(self.path) as dataset:
             nodata = dataset.nodata if self.nodata is None else self.nodata
             pixels = read_stored_pixels(dataset, stored, clip(stored, dataset.shape), nodata)
         if pixels.colormap is not None and self._file[0].header.palette is None:
@@ -237,7 +218,7 @@ class FileSource:
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), reading.dtype, out_shape or (window.h, window.w))
         size, resampled_here = self._size(window, inside, out_shape)
-        with _opened(self.path) as dataset:
+        with open_dataset(self.path) as dataset:
             if is_url(self.path):
                 self._fetch(inside, wanted, size, nearest=resampled_here)
             data, valid = self._read_inside(dataset, inside, wanted, size, nearest=resampled_here)
@@ -317,7 +298,7 @@ class FileSource:
     @cached_property
     def _file(self) -> tuple[Stored, str]:
         """Header of the file, and a hash of its content."""
-        with _opened(self.path) as dataset:
+        with open_dataset(self.path) as dataset:
             found = read_stored(self.path, dataset), _content(self.path, dataset)
         if is_url(self.path):
             open_object(self.path).finish_opening()
@@ -331,110 +312,6 @@ class FileSource:
         except FoveateError as error:
             given = f"{printable(self.path)!r}: {error.given}"
             raise type(error)(given, error.allowed, error.hint) from error
-
-
-class _Open(threading.local):
-    """Open datasets of this thread, last used last: datasets of GDAL are not thread-safe."""
-
-    def __init__(self) -> None:
-        self.datasets: OrderedDict[str, tuple[tuple[int, ...], Any]] = OrderedDict()
-
-
-_open = _Open()
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Generator[rasterio.DatasetReader]:
-    """Yield an open dataset from the cache of this thread; convert errors to `DataError`."""
-    import rasterio
-
-    key = str(path)
-    try:
-        with quiet(), rasterio.Env(**_READING):
-            dataset = _cached(key)
-            if dataset is None:
-                stamp = _stamp(key)  # before opening: a file replaced meanwhile is reopened
-                dataset = _open_new(key)
-                _open.datasets[key] = (stamp, dataset)
-            max_open = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
-            while len(_open.datasets) > max_open:
-                _open.datasets.popitem(last=False)[1][1].close()
-            yield dataset
-            _raise_failure(key)
-    except rasterio.errors.RasterioError as error:
-        _close(key)
-        _raise_failure(key)
-        raise DataError(
-            f"cannot read {printable(key)!r}: {_reason(error)}",
-            "The file is missing, truncated or not a raster that GDAL can read.",
-            "Replace the file, or move it out of the folder.",
-        ) from error
-
-
-def _open_new(key: str) -> rasterio.DatasetReader:
-    import rasterio
-
-    if is_url(key):
-        from foveate.raster.opener import open_dataset
-
-        return open_dataset(key)
-    return rasterio.open(gdal_name(key))
-
-
-def _raise_failure(key: str) -> None:
-    """Raise the error of fetching a remote file, which GDAL ignores or misreports."""
-    if not is_url(key):
-        return
-    from foveate.raster.opener import raise_failure
-
-    try:
-        raise_failure()
-    except FoveateError:
-        _close(key)  # its block cache may be invalid
-        raise
-
-
-def _cached(key: str) -> Any:
-    """Return the open dataset of a file of this thread, unless the file was replaced."""
-    stamp, dataset = _open.datasets.pop(key, ((), None))
-    if dataset is None:
-        return None
-    if stamp != _stamp(key):
-        dataset.close()
-        return None
-    _open.datasets[key] = (stamp, dataset)
-    return dataset
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    """Return values that change if a file is replaced, or if the process was forked."""
-    if is_url(path):
-        return (os.getpid(), open_object(path).number)
-    try:
-        stat = os.stat(path)  # noqa: PTH116  (may be a URL)
-    except OSError:
-        return (os.getpid(),)
-    return (os.getpid(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-def _close(key: str) -> None:
-    """Close a cached dataset of this thread.
-
-    A remote one that an error kept alive would be closed by the garbage collector of any thread,
-    and rasterio knows the file objects of a thread only there.
-    """
-    _, dataset = _open.datasets.pop(key, ((), None))
-    if dataset is not None:
-        dataset.close()
-
-
-def close_files() -> None:
-    """Close the cached datasets of this thread; those of other threads close when they end."""
-    while _open.datasets:
-        _close(next(iter(_open.datasets)))
-
-
-atexit.register(close_files)  # while the interpreter can still handle messages of GDAL
 
 
 def _content(path: str, dataset: rasterio.DatasetReader) -> str:
@@ -454,23 +331,6 @@ def _content(path: str, dataset: rasterio.DatasetReader) -> str:
             # Only the name of a part inside an archive or behind a URL is hashed.
             parts.append(fingerprint(name) if Path(name).exists() else name)
     return parts[0] if len(parts) == 1 else digest(parts)
-
-
-@contextlib.contextmanager
-def quiet() -> Generator[None]:
-    """Suppress warnings about files without a georeference."""
-    import rasterio
-
-    with warnings.catch_warnings():
-        # PNG and JPEG patches usually have no georeference.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        yield
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    text = _VIRTUAL.sub("", redact(str(cause)).strip().rstrip("."))
-    return text or type(cause).__name__
 
 
 def _valid(

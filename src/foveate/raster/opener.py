@@ -27,7 +27,7 @@ _PIECE = 256 << 10
 _failed = threading.local()
 
 
-def open_dataset(text: str) -> rasterio.DatasetReader:
+def open_remote(text: str) -> rasterio.DatasetReader:
     """Open a remote raster.
 
     Raises:

@@ -7,7 +7,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from foveate.files import as_storage_error, atomic_path, printable
-from foveate.raster.gdal import GDAL, quiet
+from foveate.raster.datasets import GDAL, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
