@@ -170,7 +170,7 @@ def check_job(job):
     if hasattr(job, "plan"):
         job.plan()
     if kind == "SelectJob":
-        from foveate.observe.ranking import check_policy
+        from foveate.observe.selection.ranking import check_policy
 
         assert job.mode
         check_policy(job.policy, job.covariate)

@@ -19,12 +19,12 @@ from table_rows import Rows
 import foveate as fv
 from foveate.errors import BudgetError, DataError
 from foveate.export import export_run
-from foveate.observe.concepts import Concept
-from foveate.observe.covariates import tile_means
-from foveate.observe.labels import concept_shares, read_objects
-from foveate.observe.overviews import overview_tiles
-from foveate.observe.ranking import TileScores
-from foveate.observe.selections import save_selected
+from foveate.observe.data.concepts import Concept
+from foveate.observe.data.labels import concept_shares, read_objects
+from foveate.observe.selection.overviews import overview_tiles
+from foveate.observe.selection.ranking import TileScores
+from foveate.observe.selection.selections import save_selected
+from foveate.observe.totals.covariates import tile_means
 from foveate.pool.antimeridian import middles
 from foveate.raster import FileSource, metres_per_pixel
 from foveate.selection import Ranking

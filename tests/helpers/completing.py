@@ -12,12 +12,12 @@ import pytest
 from colour_words import colour_words, register
 
 from foveate.models import embed, load_model
+from foveate.observe.completion.match_hr import built
+from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import Encoder, encode_tiles
-from foveate.observe.heads import ToText
 from foveate.observe.jobs import SelectJob
-from foveate.observe.match_hr import built
+from foveate.observe.networks.heads import ToText
 from foveate.observe.observer import Observer
-from foveate.observe.pairs import open_pairs
 from foveate.run import Run
 
 if TYPE_CHECKING:

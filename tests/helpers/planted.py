@@ -8,20 +8,20 @@ import numpy as np
 import torch
 
 from foveate.grid import Tiles
-from foveate.observe.calibration import Calibration
-from foveate.observe.dataset import TrainingData
+from foveate.observe.data.pairs import Pairs
 from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.sizes import Shape, architecture_of
 from foveate.observe.networks.tasks import Data
 from foveate.observe.observer import Observer, ObserverConfig
-from foveate.observe.pairs import Pairs
 from foveate.observe.projection import Projection
-from foveate.observe.stages import Stages
+from foveate.observe.scoring.calibration import Calibration
+from foveate.observe.training.dataset import TrainingData
+from foveate.observe.training.stages import Stages
 from foveate.pool.pool import Pool, Scene
 from foveate.raster.sources import ArraySource
 
 if TYPE_CHECKING:
-    from foveate.observe.concepts import Concept
+    from foveate.observe.data.concepts import Concept
 
 SIDE = 4  # pixels of a tile of the pools
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from planted import material_of
 
-from foveate.observe.concepts import Concept
-from foveate.observe.crossfit import Targets, TargetSettings
-from foveate.observe.heads import LabelHead
+from foveate.observe.data.concepts import Concept
+from foveate.observe.networks.heads import LabelHead
 from foveate.observe.observer import Scenes, Scores
-from foveate.observe.trial import Trial
+from foveate.observe.training.crossfit import Targets, TargetSettings
+from foveate.observe.training.trial import Trial
 
 HEAD = LabelHead(("a",), np.array([[4.0, 0.0]], np.float32), np.zeros(1, np.float32))
 

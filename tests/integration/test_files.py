@@ -104,7 +104,7 @@ def test_names_that_are_no_utf8_go_through_a_whole_job(strange, tmp_path, capsys
 def test_observers_are_trained_on_names_that_are_no_utf8(strange, tmp_path, capsys):
     options = ["--tiles", "4x4", "--ratio", 4, "--out", tmp_path / "p"]
     summary(capsys, "observe", "prepare", strange / "images", *options)
-    from foveate.observe.pairs import open_pairs
+    from foveate.observe.data.pairs import open_pairs
 
     pairs = open_pairs(tmp_path / "p")
     assert all(raster.valid.all() for raster in pairs.pool.read())

@@ -9,7 +9,7 @@ import pytest
 from command import foveate, here
 from observing import observing  # noqa: F401
 
-from foveate.observe.pairs import open_pairs
+from foveate.observe.data.pairs import open_pairs
 
 
 def estimate(pairs, *more, run=here):

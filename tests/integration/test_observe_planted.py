@@ -13,8 +13,8 @@ from planted import observer_of, plant, stages_of
 
 from foveate.observe import dense
 from foveate.observe.networks.losses import centred_cosine
-from foveate.observe.targets import captured
-from foveate.observe.trial import Trial
+from foveate.observe.scoring.targets import captured
+from foveate.observe.training.trial import Trial
 
 SHARE = 1 / 3
 

@@ -19,10 +19,10 @@ from trees import digest_tree
 from foveate.cli.main import main
 from foveate.errors import DataError
 from foveate.files import read_json
-from foveate.observe.dataset import build_dataset
+from foveate.observe.data.pairs import open_pairs
 from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.observe.observer import Observer
-from foveate.observe.pairs import open_pairs
+from foveate.observe.training.dataset import build_dataset
 
 EPOCHS, BATCH, STAGES = 2, 2, 4  # kriging, blocks, sampler, blocks again
 TYPED = ("--size", "nano", "--epochs", EPOCHS, "--train-batch", BATCH, "--device", "cpu")

@@ -52,8 +52,8 @@ from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
 from foveate.observe.build import BuildJob
 from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
-from foveate.observe.statistics import StatsJob
-from foveate.observe.totals import EstimateJob, draw_tiles, from_labels
+from foveate.observe.totals.estimation import EstimateJob, draw_tiles, from_labels
+from foveate.observe.totals.statistics import StatsJob
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import load_embeddings

@@ -14,6 +14,7 @@ from foveate.errors import MissingCapabilityError
 from foveate.grid import Grid, Tiles
 from foveate.models.capabilities import TokenSpec
 from foveate.models.families.builtin import Builtin
+from foveate.observe.data.pairs import Pairs
 from foveate.observe.features import (
     OverviewTokens,
     TileTokens,
@@ -23,7 +24,6 @@ from foveate.observe.features import (
     resample_tokens,
     structural_saliency,
 )
-from foveate.observe.pairs import Pairs
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource
 from foveate.run import Run

@@ -14,13 +14,13 @@ from planted import material_of, stages_of
 
 from foveate.errors import DataError
 from foveate.models.heads import TextHead
-from foveate.observe.calibration import mocr, obr, two_scale_price
-from foveate.observe.crossfit import Evidence, Targets, TargetSettings
 from foveate.observe.features import structural_saliency
-from foveate.observe.heads import LabelHead, TextConcepts, ToText, similarity_scores
 from foveate.observe.networks import tasks
+from foveate.observe.networks.heads import LabelHead, TextConcepts, ToText, similarity_scores
 from foveate.observe.networks.losses import alignment_loss, representation_loss
-from foveate.observe.targets import Scale, Similarity, combine, semantic_gain
+from foveate.observe.scoring.calibration import mocr, obr, two_scale_price
+from foveate.observe.scoring.targets import Scale, Similarity, combine, semantic_gain
+from foveate.observe.training.crossfit import Evidence, Targets, TargetSettings
 
 CPU = torch.device("cpu")
 SCALED = {"head": "sigmoid", "scale": 117.0, "bias": -10.0}  # as of a trained SigLIP

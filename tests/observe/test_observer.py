@@ -18,11 +18,11 @@ from planted import material_of, observer_of, stages_of
 from foveate.errors import DataError, ParameterError
 from foveate.models import load_model
 from foveate.models.embed import bind
-from foveate.observe.calibration import Calibration
+from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import Encoder
-from foveate.observe.heads import ToText
+from foveate.observe.networks.heads import ToText
 from foveate.observe.observer import RECORD, Observer, find_observer
-from foveate.observe.pairs import open_pairs
+from foveate.observe.scoring.calibration import Calibration
 from foveate.testing.tiny import tiny_model
 
 

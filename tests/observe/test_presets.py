@@ -18,15 +18,15 @@ from planted import material_of, stages_of
 from foveate.cli.commands import BENCH, OBSERVE
 from foveate.errors import DataError, ParameterError
 from foveate.models.heads import TextHead
-from foveate.observe.calibration import Calibration, over
-from foveate.observe.heads import TextConcepts, ToText
 from foveate.observe.jobs import SelectJob, TrainJob
+from foveate.observe.networks.heads import TextConcepts, ToText
 from foveate.observe.networks.losses import alignment_loss
 from foveate.observe.networks.sizes import SIZES
 from foveate.observe.networks.tasks import new_sampler, random_masks, sampled_masks
 from foveate.observe.observer import Observer
 from foveate.observe.presets import FORMULA_OPTIONS, TRAIN
-from foveate.observe.stages import scores_of
+from foveate.observe.scoring.calibration import Calibration, over
+from foveate.observe.training.stages import scores_of
 from foveate.run.run import Run
 
 PAPER = {"preset": "paper", "size": "nano"}
@@ -46,7 +46,7 @@ def material():
     lr, hr = draw.normal(size=(2, 3, 1, 2, 2)).astype(np.float32)
     head = TextHead(("a", "b"), np.eye(2, dtype=np.float32), 117.0, -10.0, "sigmoid")
     way = ToText(draw.normal(size=(2, 2)).astype(np.float32), np.zeros(2, np.float32))
-    from foveate.observe.concepts import Concept
+    from foveate.observe.data.concepts import Concept
 
     found = material_of(
         lr, hr, split=["train", "train", "val"], concepts=(Concept("a"), Concept("b")),

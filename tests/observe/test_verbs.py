@@ -44,7 +44,7 @@ def test_a_selection_is_that_of_its_job(observing):  # noqa: F811
 
 def test_records_of_earlier_versions_are_read():
     from foveate.observe.jobs import CompleteJob, SelectJob, TrainJob
-    from foveate.observe.totals import EstimateJob
+    from foveate.observe.totals.estimation import EstimateJob
 
     old = {"pairs": "P", "lr": 0.1, "text": "t", "form": "plain", "norm": 0.0, "over": "max"}
     job = TrainJob.stored({"job": old})

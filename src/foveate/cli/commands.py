@@ -89,7 +89,7 @@ OBSERVE = (
         finish="foveate.cli.observe_build:build",
     ),
     JobCommand(
-        "stats", "foveate.observe.statistics:StatsJob",
+        "stats", "foveate.observe.totals.statistics:StatsJob",
         "Count scenes, tiles, area and concepts of pairs, by split and by region.",
         "foveate observe stats PAIRS --out STATS",
         finish="foveate.cli.observe:stats",
@@ -108,7 +108,7 @@ OBSERVE = (
         show="foveate.cli.show_observe:selected",
     ),
     JobCommand(
-        "estimate", "foveate.observe.totals:EstimateJob",
+        "estimate", "foveate.observe.totals.estimation:EstimateJob",
         "Estimate the total of a concept, with an interval, from a random sample of tiles.",
         "foveate observe estimate PAIRS --concept forest --budget 5%",
         finish="foveate.cli.observe:estimate",

@@ -44,8 +44,8 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the tiles or scenes most similar to a text, or most likely to show a concept."""
-    from foveate.observe.completing import open_completed
-    from foveate.observe.searching import search as find
+    from foveate.observe.completion.completing import open_completed
+    from foveate.observe.completion.searching import search as find
     from foveate.report.words import scenes as words
 
     write = None if out is None else _writer(out)
@@ -187,8 +187,8 @@ def _scenes(
     observer: Path | None,
     **options: Any,
 ) -> None:
-    from foveate.observe.classifying import classify as classify_scenes
-    from foveate.observe.concepts import concepts_from
+    from foveate.observe.completion.classifying import classify as classify_scenes
+    from foveate.observe.data.concepts import concepts_from
     from foveate.report.words import scenes as words
 
     found = classify_scenes(
@@ -221,7 +221,7 @@ def _scenes(
 def _dataset(
     name: str, root: Path, observer: Path, *, as_json: bool, scale: str, **options: Any
 ) -> None:
-    from foveate.observe.zero_shot import zero_shot_dataset
+    from foveate.observe.completion.zero_shot import zero_shot_dataset
     from foveate.report.words import scenes as words
     from foveate.run.options import read_scale
 
@@ -328,7 +328,7 @@ def estimate(
         FoveateError: Options exclude each other, or the input is invalid.
     """
     from foveate.files import write_json
-    from foveate.observe.totals import estimate_totals
+    from foveate.observe.totals.estimation import estimate_totals
 
     with progress_bars(quiet=as_json) as progress:
         content = estimate_totals(

@@ -1,7 +1,10 @@
 """`observe`: selection of high-resolution tiles to acquire, given only a low-resolution overview.
 
 Cost-aware cross-scale observation: a sampler scores the value of each tile from the overview, and a
-predictor completes the scene in latent space from the acquired tiles.
+predictor completes the scene in latent space from the acquired tiles. `verbs.py` has a function for
+each command, and `jobs.py` their options; each folder is one part of the way of the data:
+
+    data, build -> networks, scoring -> training -> selection -> completion, totals
 
 Names are imported on first use (PEP 562): ``import foveate.observe`` does not load torch.
 """
@@ -13,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foveate.observe.build.job import BuildJob
-    from foveate.observe.concepts import Concept, concepts_from
+    from foveate.observe.data.concepts import Concept, concepts_from
+    from foveate.observe.data.pairs import Pairs, open_pairs
+    from foveate.observe.data.simulation import simulate
     from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
     from foveate.observe.observer import Observer
-    from foveate.observe.pairs import Pairs, open_pairs
-    from foveate.observe.policies import POLICIES, Policy, apply_policy
-    from foveate.observe.ranking import rank
-    from foveate.observe.simulation import simulate
-    from foveate.observe.statistics import StatsJob
-    from foveate.observe.totals import EstimateJob
+    from foveate.observe.scoring.policies import POLICIES, Policy, apply_policy
+    from foveate.observe.selection.ranking import rank
+    from foveate.observe.totals.estimation import EstimateJob
+    from foveate.observe.totals.statistics import StatsJob
     from foveate.observe.verbs import (
         build_pairs,
         classify,
@@ -34,14 +37,14 @@ if TYPE_CHECKING:
     )  # fmt: skip
 
 _HOME = {
-    "BuildJob": "build.job", "build_pairs": "verbs",
-    "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "totals",
-    "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
-    "SelectJob": "jobs", "StatsJob": "statistics", "TrainJob": "jobs", "classify": "verbs",
-    "complete": "verbs", "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs",
-    "prepare": "verbs",
-    "rank": "ranking", "apply_policy": "policies", "search": "verbs", "select": "verbs",
-    "simulate": "simulation", "train": "verbs",
+    "BuildJob": "build.job", "CompleteJob": "jobs", "EstimateJob": "totals.estimation",
+    "PrepareJob": "jobs", "SelectJob": "jobs", "StatsJob": "totals.statistics", "TrainJob": "jobs",
+    "Concept": "data.concepts", "concepts_from": "data.concepts", "simulate": "data.simulation",
+    "Pairs": "data.pairs", "open_pairs": "data.pairs", "Observer": "observer",
+    "POLICIES": "scoring.policies", "Policy": "scoring.policies",
+    "apply_policy": "scoring.policies", "rank": "selection.ranking",
+    "build_pairs": "verbs", "prepare": "verbs", "train": "verbs", "select": "verbs",
+    "complete": "verbs", "search": "verbs", "classify": "verbs", "estimate": "verbs",
 }  # fmt: skip
 
 __all__ = [

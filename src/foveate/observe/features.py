@@ -20,7 +20,7 @@ from foveate.errors import DataError
 from foveate.models.capabilities import capabilities, need
 from foveate.models.embed import embed
 from foveate.observe._check import known
-from foveate.observe.pairs import cut_into
+from foveate.observe.data.pairs import cut_into
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.capabilities import Embeds
-    from foveate.observe.pairs import Pairs
+    from foveate.observe.data.pairs import Pairs
     from foveate.pool.pool import Scene
     from foveate.progress import ProgressFn
     from foveate.run import Run

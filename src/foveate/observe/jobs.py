@@ -18,7 +18,7 @@ from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.features import FEATURES
 from foveate.models.load import load_model
 from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
-from foveate.observe.concepts import Concept, concepts_of
+from foveate.observe.data.concepts import Concept, concepts_of
 from foveate.observe.networks.sizes import ArchitectureName, Size  # noqa: TC001  (as above)
 from foveate.observe.options import (
     AUTO,
@@ -116,9 +116,9 @@ class PrepareJob(ImageryJob):
         need_paths(self.images, "image")
         need_paths(self.masks, "mask")
         need_paths(self.lr, "overview")
-        from foveate.observe import preparation
-        from foveate.observe.labels import check_known, read_objects
-        from foveate.observe.pairs import open_headers
+        from foveate.observe.data import preparation
+        from foveate.observe.data.labels import check_known, read_objects
+        from foveate.observe.data.pairs import open_headers
 
         preparation.check_options(self, real=bool(self.lr))
         stated = self.stated_concepts()
@@ -131,7 +131,7 @@ class PrepareJob(ImageryJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Scan the scenes, simulate overviews, label the tiles, and write the pairs."""
-        from foveate.observe import preparation
+        from foveate.observe.data import preparation
         from foveate.pool.step import measure
 
         headers, real, objects, stated = ready
@@ -273,8 +273,8 @@ class TrainJob(FormulaOptions):
         check_folders(self.pairs, self.init)
         need_extra(EXTRAS["observe"], "training an observer")
         from foveate.models.runtime import resolve_device
+        from foveate.observe.data.pairs import open_pairs
         from foveate.observe.observer import Observer
-        from foveate.observe.pairs import open_pairs
 
         self.check_models()
         device = resolve_device(self.device)
@@ -284,8 +284,8 @@ class TrainJob(FormulaOptions):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Extract features, train all stages, evaluate on test scenes, and write the observer."""
-        from foveate.observe import training
-        from foveate.observe.dataset import build_dataset
+        from foveate.observe.training import steps as training
+        from foveate.observe.training.dataset import build_dataset
 
         device, start, pairs = ready
         data = build_dataset(self, pairs, progress, start=start)
@@ -362,10 +362,10 @@ class SelectJob(ImageryJob):
         """Return the budget, the observer and the opened overviews or pairs."""
         need_paths(self.images, "overview")
         budget = Budget.parse(self.budget) if self.mode == "budget" and self.budget else None
-        from foveate.observe import selecting
         from foveate.observe.observer import Observer
-        from foveate.observe.overviews import cautions, check_reads
-        from foveate.observe.ranking import check_policy
+        from foveate.observe.selection import selecting
+        from foveate.observe.selection.overviews import cautions, check_reads
+        from foveate.observe.selection.ranking import check_policy
 
         check_policy(self.policy, self.covariate)
         if self.covariate is not None:
@@ -381,9 +381,9 @@ class SelectJob(ImageryJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Scan the pool, rank its tiles, cut the ranking, and write the selection."""
-        from foveate.observe import selecting
-        from foveate.observe.ranking import policy_of
-        from foveate.observe.selecting import describe_selection, training_evidence
+        from foveate.observe.selection import selecting
+        from foveate.observe.selection.ranking import policy_of
+        from foveate.observe.selection.selecting import describe_selection, training_evidence
 
         budget, observer, headers = ready
         record = observer.record
@@ -449,12 +449,12 @@ class CompleteJob(Job):
 
     def check(self) -> Any:
         """Return the opened selection, the observer and the matched high-resolution tiles."""
-        from foveate.observe.selections import load_selected, open_selected
+        from foveate.observe.selection.selections import load_selected, open_selected
 
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.match_hr import MatchedHR, check_like, match_hr_tiles
+        from foveate.observe.completion.match_hr import MatchedHR, check_like, match_hr_tiles
         from foveate.observe.observer import Observer
 
         observer = Observer.load(self.observer or chosen.observer, device=self.device)
@@ -467,7 +467,7 @@ class CompleteJob(Job):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Complete each scene, and join the tables."""
-        from foveate.observe.completing import Completion
+        from foveate.observe.completion.completing import Completion
 
         selected, observer, matched = ready
         completion = Completion(

@@ -24,12 +24,12 @@ from foveate.models.base import model_folder, parse_name, read_format
 from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device
-from foveate.observe.calibration import Calibration
-from foveate.observe.concepts import Concept, concepts_of
+from foveate.observe.data.concepts import Concept, concepts_of
 from foveate.observe.features import Encoder
-from foveate.observe.heads import LabelHead, ToText
+from foveate.observe.networks.heads import LabelHead, ToText
 from foveate.observe.networks.sizes import Architecture, Shape
 from foveate.observe.projection import Projection
+from foveate.observe.scoring.calibration import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class ObserverConfig:
         ratio: Side of an LR pixel divided by the side of an HR pixel.
         held_out: Comparison of policies with random tiles on scenes that no network was fitted to:
             "split", "scenes", "measure", "shares" and "against_random", see
-            `foveate.observe.evaluate.choose_policy`. None for an observer of an earlier version.
+            `training.evaluate.choose_policy`. None for an observer of an earlier version.
         tile_size: Side of a tile in metres, or None if tiles were given as rows and columns.
     """
 

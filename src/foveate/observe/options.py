@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from foveate.errors import ParameterError
-from foveate.observe.concepts import concepts_from
+from foveate.observe.data.concepts import concepts_from
 from foveate.run.options import AbsolutePath, Option
 from foveate.run.run import Run
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.budget import Budget
 from foveate.observe.build.job import BuildJob
-from foveate.observe.classifying import classify
-from foveate.observe.completing import Completed, open_completed
+from foveate.observe.completion.classifying import classify
+from foveate.observe.completion.completing import Completed, open_completed
+from foveate.observe.completion.searching import search
+from foveate.observe.data.pairs import Pairs, open_pairs
 from foveate.observe.jobs import CompleteJob, PrepareJob, TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.options import AUTO, chosen_mode
-from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.ranking import check_policy, open_tiles, policy_of, score_tiles
-from foveate.observe.searching import search
-from foveate.observe.selecting import cut_ranking
-from foveate.observe.totals import EstimateJob, estimate_totals
+from foveate.observe.selection.ranking import check_policy, open_tiles, policy_of, score_tiles
+from foveate.observe.selection.selecting import cut_ranking
+from foveate.observe.totals.estimation import EstimateJob, estimate_totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from foveate.curate import get_method, rank
 from foveate.embeddings import Embeddings
 from foveate.errors import FoveateError
 from foveate.grid import Tiles
-from foveate.observe.policies import NEEDS, Policy, apply_policy
+from foveate.observe.scoring.policies import NEEDS, Policy, apply_policy
 from foveate.pool import Pool
 from foveate.pool.attributes import Attributes
 from foveate.testing.rules import CheckFailed, need, untouched_random_state

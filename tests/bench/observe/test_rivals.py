@@ -23,8 +23,8 @@ from foveate.bench.observe.rivals import lr_in_hr_space, sar_logits, scale_decis
 from foveate.bench.observe.timing import Timing
 from foveate.bench.observe.write import columns_of
 from foveate.errors import DataError, FoveateError, ParameterError
-from foveate.observe.concepts import Concept
-from foveate.observe.pairs import open_pairs
+from foveate.observe.data.concepts import Concept
+from foveate.observe.data.pairs import open_pairs
 from foveate.run import Run
 
 CONCEPTS = (Concept("a"), Concept("b", min_gsd=10.0), Concept("c", min_gsd=1.0))

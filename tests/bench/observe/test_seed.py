@@ -16,9 +16,9 @@ from foveate.bench.observe.job import BenchJob
 from foveate.bench.observe.measure import Seed
 from foveate.bench.observe.observing import Condition
 from foveate.errors import DataError
+from foveate.observe.data.pairs import open_pairs
 from foveate.observe.jobs import TrainJob
 from foveate.observe.observer import Observer
-from foveate.observe.pairs import open_pairs
 from foveate.run import Run
 from foveate.testing.tiny import tiny_model
 

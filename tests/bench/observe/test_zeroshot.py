@@ -23,9 +23,9 @@ from foveate.bench.observe.retrieval import Judged
 from foveate.bench.observe.zeroshot import LR_ALONE
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.load import load_model
+from foveate.observe.completion.zero_shot import _Branch, zero_shot_dataset
+from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import overview_pool
-from foveate.observe.pairs import open_pairs
-from foveate.observe.zero_shot import _Branch, zero_shot_dataset
 from foveate.run import Run
 from foveate.testing.tiny import tiny_model
 

@@ -15,8 +15,8 @@ from planted import material_of, stages_of
 from foveate.errors import DataError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.heads import TextHead
-from foveate.observe.concepts import Concept
-from foveate.observe.heads import TextConcepts, ToText
+from foveate.observe.data.concepts import Concept
+from foveate.observe.networks.heads import TextConcepts, ToText
 from foveate.observe.networks.losses import alignment_loss
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.networks.tasks import PredictorTask
@@ -108,7 +108,7 @@ def test_novel_concepts_and_those_nobody_saw_are_left_out(planted, monkeypatch):
     assert len(stages.new_aligned().texts) == 3
     given = []
     monkeypatch.setattr(
-        "foveate.observe.stages.PredictorTask",
+        "foveate.observe.training.stages.PredictorTask",
         lambda *a, has, **k: given.append(has) or PredictorTask(*a, has=has, **k),
     )
     stages.aligned(stages.new_predictor(), stages.new_sampler())

@@ -27,11 +27,11 @@ from foveate.errors import DataError, ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
 from foveate.observe import dense
-from foveate.observe.crossfit import crossfitted
-from foveate.observe.heads import LabelHead, fit_labels
+from foveate.observe.networks.heads import LabelHead, fit_labels
 from foveate.observe.networks.lr_fill import context
 from foveate.observe.networks.sampler import Sampler
-from foveate.observe.stages import fill_of, scores_of
+from foveate.observe.training.crossfit import crossfitted
+from foveate.observe.training.stages import fill_of, scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.fit import History
-    from foveate.observe.concepts import Concept
-    from foveate.observe.dataset import TrainingData
+    from foveate.observe.data.concepts import Concept
     from foveate.observe.networks.lr_fill import Fill
     from foveate.observe.networks.sizes import Shape
+    from foveate.observe.training.dataset import TrainingData
     from foveate.progress import ProgressFn
 
 STRENGTH = 0.1  # C of the student, as for the classifiers trained with labels

@@ -23,7 +23,7 @@ from foveate.bench.observe.timing import encoding_times
 from foveate.errors import ParameterError
 from foveate.models.heads import read_names
 from foveate.models.load import load_model
-from foveate.observe.dataset import build_dataset
+from foveate.observe.training.dataset import build_dataset
 from foveate.stats.measures import Measure, group_names
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from foveate.bench.compare import Comparison
     from foveate.bench.observe.job import BenchJob
-    from foveate.observe.dataset import TrainingData
+    from foveate.observe.data.pairs import Pairs
     from foveate.observe.jobs import TrainJob
-    from foveate.observe.pairs import Pairs
+    from foveate.observe.training.dataset import TrainingData
     from foveate.progress import ProgressFn
 
 _FIELDS = {"model", "weights"}

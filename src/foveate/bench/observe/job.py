@@ -23,8 +23,8 @@ from foveate.observe.options import AUTO, check_folders
 from foveate.run.options import AbsolutePath, Bands, Option, assignments
 
 if TYPE_CHECKING:
+    from foveate.observe.data.pairs import Pairs
     from foveate.observe.observer import Observer
-    from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -88,8 +88,8 @@ class BenchJob(TrainJob):
         """Return the pairs and the observer for the initial weights."""
         check_folders(self.pairs, self.init)
         need_extra(EXTRAS["observe"], "this benchmark")
+        from foveate.observe.data.pairs import open_pairs
         from foveate.observe.observer import Observer
-        from foveate.observe.pairs import open_pairs
 
         self.check_models()
         start = Observer.load(self.init, device="cpu") if self.init is not None else None
@@ -166,8 +166,8 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     import numpy as np
 
     from foveate.files import digest_ids
-    from foveate.observe.training import VERSION as TRAINING
-    from foveate.observe.training import options_for_key
+    from foveate.observe.training.steps import VERSION as TRAINING
+    from foveate.observe.training.steps import options_for_key
 
     excluded = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
@@ -201,8 +201,8 @@ def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
     """
     from foveate.bench.observe.encoders import read_encoders
     from foveate.bench.observe.rivals import scale_decision
-    from foveate.observe.pairs import split_scenes
-    from foveate.observe.zero_shot import check_dataset
+    from foveate.observe.completion.zero_shot import check_dataset
+    from foveate.observe.data.pairs import split_scenes
 
     concepts = job.stated_concepts() or pairs.concepts
     if job.table == "zeroshot":

@@ -34,17 +34,17 @@ from foveate.bench.observe.timing import measure_timing
 from foveate.bench.observe.zeroshot import LR_ALONE, dataset_measures, text_measures
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
-from foveate.observe.calibration import over
-from foveate.observe.covariates import tile_means as covariate_means
-from foveate.observe.dataset import build_dataset
-from foveate.observe.evaluate import agreement
-from foveate.observe.heads import TextConcepts, similarity_scores
+from foveate.observe.data.pairs import split_scenes
+from foveate.observe.networks.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
-from foveate.observe.pairs import split_scenes
-from foveate.observe.policies import NEEDS, get_policy
-from foveate.observe.stages import Stages, fill_of, scores_of
-from foveate.observe.training import Trainer
-from foveate.observe.trial import Trial
+from foveate.observe.scoring.calibration import over
+from foveate.observe.scoring.policies import NEEDS, get_policy
+from foveate.observe.totals.covariates import tile_means as covariate_means
+from foveate.observe.training.dataset import build_dataset
+from foveate.observe.training.evaluate import agreement
+from foveate.observe.training.stages import Stages, fill_of, scores_of
+from foveate.observe.training.steps import Trainer
+from foveate.observe.training.trial import Trial
 from foveate.stats import measures as measure
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ if TYPE_CHECKING:
     from foveate.bench.observe.job import BenchJob
     from foveate.bench.observe.observing import Condition
     from foveate.bench.observe.timing import Timing
-    from foveate.observe.dataset import TrainingData
-    from foveate.observe.heads import LabelHead
+    from foveate.observe.data.pairs import Pairs
+    from foveate.observe.networks.heads import LabelHead
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.observer import Observer
-    from foveate.observe.pairs import Pairs
+    from foveate.observe.training.dataset import TrainingData
     from foveate.progress import ProgressFn
     from foveate.run import Run
     from foveate.stats.measures import Measure

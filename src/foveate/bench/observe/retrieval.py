@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.observe.trial import REGION
+from foveate.observe.training.trial import REGION
 from foveate.stats import measures as measure
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from foveate.errors import ParameterError
 from foveate.models.heads import read_names
 from foveate.observe import dense
 from foveate.observe.features import resample_tokens
-from foveate.observe.heads import LabelHead, fit_labels
+from foveate.observe.networks.heads import LabelHead, fit_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.observe.baselines import Distilled
-    from foveate.observe.concepts import Concept
-    from foveate.observe.dataset import TrainingData
+    from foveate.observe.data.concepts import Concept
     from foveate.observe.observer import Observer
-    from foveate.observe.trial import Trial
+    from foveate.observe.training.dataset import TrainingData
+    from foveate.observe.training.trial import Trial
 
 _CALLABLE = "python:"
 _SCALES = ("lr", "hr")

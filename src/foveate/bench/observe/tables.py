@@ -26,10 +26,10 @@ from foveate.bench.observe.observing import (
     curve,
 )
 from foveate.bench.observe.zeroshot import ZEROSHOT
-from foveate.observe.calibration import PAPER_POINTS
-from foveate.observe.evaluate import SWEEP
 from foveate.observe.networks.sizes import ARCHITECTURES
-from foveate.observe.targets import TARGETS
+from foveate.observe.scoring.calibration import PAPER_POINTS
+from foveate.observe.scoring.targets import TARGETS
+from foveate.observe.training.evaluate import SWEEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.observe.observing import Condition
-    from foveate.observe.dataset import TrainingData
-    from foveate.observe.trial import Trial
+    from foveate.observe.training.dataset import TrainingData
+    from foveate.observe.training.trial import Trial
 
 _TILES, _OVERVIEWS = 32, 4  # encoded to measure the time
 _ONLY_HR = ("full", "sar hr", "predicted:plain-blind")

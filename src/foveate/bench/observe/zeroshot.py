@@ -18,7 +18,7 @@ from foveate.bench.observe.encoders import encoder_data, judged_by, read_encoder
 from foveate.bench.observe.observing import MAIN_OWN, Condition
 from foveate.bench.observe.timing import embedding_times
 from foveate.models.load import load_model
-from foveate.observe.zero_shot import PRESETS, zero_shot_dataset
+from foveate.observe.completion.zero_shot import PRESETS, zero_shot_dataset
 from foveate.stats.measures import Measure
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from foveate.bench.compare import Comparison
     from foveate.bench.observe.encoders import NamedEncoder
     from foveate.bench.observe.job import BenchJob
+    from foveate.observe.data.pairs import Pairs
     from foveate.observe.jobs import TrainJob
     from foveate.observe.observer import Observer
-    from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
 
 LR_ALONE = Condition("none", 0, "ours")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.files import digest, read_json, read_parquet, write_parquet
-from foveate.observe import preparation
 from foveate.observe.build.building import FUNNEL, MANIFEST
 from foveate.observe.build.footprints import labelled, tile_shares
 from foveate.observe.build.plan import POLYGONS, load_plan
 from foveate.observe.build.polygons import Polygons
-from foveate.observe.labels import present
-from foveate.observe.pairs import LABELS, open_headers
+from foveate.observe.data import preparation
+from foveate.observe.data.labels import present
+from foveate.observe.data.pairs import LABELS, open_headers
 from foveate.pool.outlines import shapes_of
 from foveate.pool.step import measure
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from foveate.observe.build.footprints import Layout
     from foveate.observe.build.job import BuildJob
     from foveate.observe.build.rules import Rules
-    from foveate.observe.concepts import Concept
+    from foveate.observe.data.concepts import Concept
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.run import Run

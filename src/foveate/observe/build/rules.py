@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from foveate.documents import read_document
 from foveate.errors import DataError, FoveateError, UnknownNameError
 from foveate.files import printable
-from foveate.observe.concepts import Concept
+from foveate.observe.data.concepts import Concept
 from foveate.registry import suggest
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from foveate.observe.heads import ToText
+from foveate.observe.networks.heads import ToText
 from foveate.observe.networks.lr_fill import Fill, code, places, pooled, repeat, to_tiles
 
 if TYPE_CHECKING:

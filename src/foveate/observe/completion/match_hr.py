@@ -1,0 +1,483 @@
+"""Match high-resolution files to the tiles of a run, and encode them.
+
+A file is matched, in this order,
+
+1. to a whole scene, if it has the name of a scene (and the same extent, if both are
+   georeferenced): its R x C split gives the windows;
+2. to one tile, if its name is SCENE_r03_c07 or the id of the tile;
+3. to all tiles that it covers, if it is georeferenced in the CRS of the overviews.
+
+Pixels are never warped.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import fingerprint
+from foveate.grid import Grid, Window
+from foveate.location import URL, Location
+from foveate.models.embed import fill_invalid
+from foveate.models.load import build_model
+from foveate.observe.data.pairs import open_pairs
+from foveate.observe.features import TileTokens
+from foveate.observe.observer import WEIGHTS, Observer, Scenes
+from foveate.observe.selection.overviews import check_bands
+from foveate.pool.find import find, need_paths
+from foveate.pool.names import Names
+from foveate.pool.notes import warn
+from foveate.pool.roles import plain_images
+from foveate.raster import FileSource, read_ahead
+from foveate.raster.ground import one_crs, onto, same_extent
+from foveate.run.shards import to_half
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.selection.selections import Selected
+    from foveate.raster import Raster, Source
+    from foveate.remote import Ahead
+
+WHOLE = 1024  # maximum tiles completed at once, limited by memory of attention and kriging
+
+
+def weights_fingerprint(observer: Observer) -> str:
+    """Return the hash of the weights of an observer, independent of its folder."""
+    return fingerprint(Path(observer.folder) / WEIGHTS)
+
+
+def built(observer: Observer, role: str, device: str = "auto") -> Any:
+    """Build an encoder of an observer for the bands and scale of its training.
+
+    Raises:
+        DataError: The observer has no such encoder.
+    """
+    handle = observer.handle(role, device)
+    spec = observer.record.encoders[role].spec
+    return build_model(handle, spec.bands, spec.scale or ())
+
+
+@dataclass(eq=False)
+class HighTokens:
+    """Reads acquired tiles and encodes them with the HR encoder of an observer.
+
+    Attributes:
+        observer: The observer.
+        matched: Files and windows of the tiles.
+        ids: (n,) ids of all tiles.
+        bands: 1-based bands to read; empty: the bands of the training.
+        min_valid: Smallest share of valid pixels of an observed tile.
+        batch_size: Tiles per batch of the encoder.
+        device: Device of the encoder.
+    """
+
+    observer: Observer
+    matched: MatchedHR
+    ids: NDArray[np.str_]
+    bands: Sequence[int] = ()
+    min_valid: float = 0.5
+    batch_size: int = 32
+    device: str = "auto"
+
+    @cached_property
+    def _encoder(self) -> TileTokens:
+        """Encoder adapter of HR tiles of the training, built on first use.
+
+        Raises:
+            DataError: The encoder has changed since the training.
+        """
+        spec = self.observer.record.encoders["hr"].spec
+        model: Any = built(self.observer, "hr", self.device)
+        if model.spec.fingerprint != spec.fingerprint:
+            raise DataError(
+                f"the HR encoder {spec.name!r} has other weights than in training",
+                "An observer needs the encoder that it was trained with.",
+                "Restore the weights, or train again.",
+            )
+        return TileTokens(model, self.observer.record.shape.hr_side)
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (row, (k * k, d) projected HR tokens) of the tiles with enough valid pixels."""
+        by_shape: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
+        bands = self.bands or self.observer.record.encoders["hr"].spec.bands
+        order = list(rows)
+        ahead = self.matched.ahead(order, bands)
+        for number, row in enumerate(order):
+            ahead.at(number)
+            raster = self.matched.read(row, bands, self.min_valid)
+            if raster is None:
+                continue
+            tile = fill_invalid(raster)
+            batch = by_shape.setdefault(tile.shape, [])
+            batch.append((row, tile))
+            if len(batch) == self.batch_size:
+                yield from self._encode(by_shape.pop(tile.shape))
+        for batch in by_shape.values():
+            yield from self._encode(batch)
+
+    def _encode(
+        self, batch: list[tuple[int, NDArray[Any]]]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        tokens, _, _ = self._encoder.unpack(self._encoder.embed(np.stack([t for _, t in batch])))
+        # Half precision, like the stored features that the projection was fitted on.
+        half = to_half(self.ids[[row for row, _ in batch]], tokens)
+        for i, (row, _) in enumerate(batch):
+            # One at a time, since rounding of a matrix product depends on the number of rows.
+            yield row, self.observer.hr(half[i : i + 1])[0]
+
+
+def in_blocks(
+    observer: Observer, lr: NDArray[np.floating], hr: NDArray[np.floating],
+    seen: NDArray[np.bool_], whole: int = WHOLE,
+) -> Scenes:  # fmt: skip
+    """Complete one scene; a large scene in blocks of about the size of a training scene.
+
+    The cost of attention and kriging is quadratic in the number of tiles. Observed tiles influence
+    their own block only.
+
+    Args:
+        observer: The observer.
+        lr: (R * r, C * r, lr_dim) projected LR tokens.
+        hr: (R * k, C * k, hr_dim) projected HR tokens of observed tiles.
+        seen: (R, C) bool mask of observed tiles.
+        whole: Maximum number of tiles that are completed at once.
+
+    Returns:
+        Arrays of one scene.
+    """
+    if seen.size <= whole:
+        return observer.complete(lr[None], hr[None], seen[None])
+    r, k = observer.record.shape.lr_side, observer.record.shape.hr_side
+    edges = [
+        np.arange(parts + 1) * n // parts
+        for n, size in zip(seen.shape, observer.record.tiles, strict=True)
+        for parts in (-(-n // size),)
+    ]
+    tokens, fill = np.empty((2, *hr.shape), np.float32)
+    doubt = np.empty(seen.shape, np.float32)
+    for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
+        for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
+            block, low, high = (
+                np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k)
+            )
+            part = observer.complete(lr[low][None], hr[high][None], seen[block][None])
+            tokens[high], fill[high], doubt[block] = part.tokens[0], part.fill[0], part.doubt[0]
+    return Scenes(tokens[None], fill[None], doubt[None])
+
+
+def check_like(observer: Observer, matched: MatchedHR, chosen: Sequence[int]) -> None:
+    """Check that matched files have the bands and dtype of the training.
+
+    Raises:
+        DataError: Bands or dtype differ.
+        ParameterError: The choice of bands is ambiguous.
+    """
+    encoder = observer.record.encoders["hr"]
+    infos = {name: source.info for name, source in matched.sources().items()}
+    named = {repr(name): info for name, info in infos.items()}
+    check_bands(named, encoder, chosen, of=" of high resolution")
+    for name, info in infos.items():
+        if (info.dtype == "uint8") != (encoder.dtype == "uint8"):
+            raise DataError(
+                f"dtype mismatch: {name!r} has the dtype {info.dtype}",
+                f"The observer was trained on high resolution of {encoder.dtype}.",
+                f"Convert it: gdal_translate -ot Byte -scale LOW HIGH 0 255 {Path(name).name} "
+                "out.tif"
+                if encoder.dtype == "uint8"
+                else "Use the product level of the training.",
+            )
+
+
+_TILE = re.compile(r"(?P<scene>.+)[/_.-]r0*(?P<row>\d+)[/_.-]?c0*(?P<col>\d+)", re.IGNORECASE)
+_ASPECT = 0.02  # tolerance of aspect ratios of images without a georeference
+_MAX_SHEAR = 1e-6  # pixels per pixel
+_GIVE = "Use --tiles with the folder of the acquired tiles, or omit it to observe no tile."
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a raster that may contain the pixels of a tile.
+
+    Attributes:
+        source: The raster.
+        window: The window; it may extend beyond the raster.
+        name: File name, for messages.
+    """
+
+    source: Source
+    window: Window
+    name: str
+
+    def fingerprint(self) -> Any:
+        """Return a JSON-ready fingerprint of raster and window."""
+        info = self.source.info
+        return [info.fingerprint, info.nodata, list(self.window)]
+
+
+@dataclass(eq=False)
+class MatchedHR:
+    """High-resolution files matched to tiles.
+
+    Attributes:
+        views: Row of a tile -> candidate windows, best first.
+        unused: Names of files that match no tile of the run.
+    """
+
+    views: dict[int, list[View]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+    def of(self, rows: NDArray[np.integer]) -> MatchedHR:
+        """Return the matches of a subset of tiles."""
+        subset = set(rows.tolist())
+        views = {row: views for row, views in self.views.items() if row in subset}
+        return MatchedHR(views, self.unused)
+
+    def sources(self) -> dict[str, Source]:
+        """Return name -> raster of all matched files."""
+        return {view.name: view.source for views in self.views.values() for view in views}
+
+    def ahead(self, rows: Sequence[int], bands: Sequence[int]) -> Ahead:
+        """Return the prefetcher of the pixels of tiles that are read in the order of `rows`."""
+
+        def windows(number: int) -> list[tuple[Source, Window]]:
+            return [(view.source, view.window) for view in self.views.get(rows[number], ())[:1]]
+
+        return read_ahead(self.sources().values(), len(rows), windows, bands or None)
+
+    def read(self, row: int, bands: Sequence[int], min_valid: float) -> Raster | None:
+        """Read the HR pixels of a tile.
+
+        Args:
+            row: The tile.
+            bands: 1-based bands.
+            min_valid: Smallest share of valid pixels.
+
+        Returns:
+            The first view with enough valid pixels, or None.
+        """
+        for view in self.views.get(row, ()):
+            raster = view.source.read(view.window, bands=bands or None)
+            if raster.valid.any() and raster.valid_share >= min_valid:
+                return raster
+        return None
+
+
+def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR:
+    """Match high-resolution files to tiles by their headers.
+
+    Args:
+        given: Folders and files; the scenes of a folder of pairs are used.
+        selected: The tiles.
+
+    Raises:
+        DataError: A path does not exist, no file matches a tile, two files match the same tile, a
+            raster has another CRS, or is not finer than the overview.
+    """
+    matcher = _Matcher(selected)
+    files = _files(given)
+    for key, name, source in files:
+        matcher.add(key, name, source)
+    if not matcher.matched.views:
+        _no_match(given, len(files), selected)
+    for row, views in matcher.matched.views.items():
+        views.sort(key=lambda view: matcher.order[row, view.name])
+        scene = selected.place[row, 0]
+        overview = selected.target.overviews[scene].source.info
+        low = math.prod(overview.shape) / math.prod(selected.target.shapes[scene])
+        for view in views:
+            if view.window.h * view.window.w <= low:
+                raise DataError(
+                    f"{view.name!r} has {view.window.h} x {view.window.w} pixels of the tile "
+                    f"{str(selected.ids[row])!r}",
+                    f"It must have more pixels than the overview ({low:.0f}).",
+                    "Move the file out of the folder.",
+                )
+    return matcher.matched
+
+
+def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
+    """Return key, name and source of all rasters."""
+    found: list[tuple[str, str, Source]] = []
+    plain: list[Location] = []
+    for path in need_paths([str(p) for p in given], "high-resolution image"):
+        if isinstance(path, URL):
+            plain.append(path)
+        elif (path / "pairs.parquet").is_file():
+            found += [(s.scene_id, s.uri, s.source) for s in open_pairs(path).pool.scenes]
+        elif path.is_dir() and not any(path.iterdir()):
+            continue
+        else:
+            plain.append(path)
+    if plain:
+        files = plain_images(find([str(p) for p in plain], "image"))
+        warn(files.notes())
+        found += [(file.key, str(file.path), FileSource(str(file.path))) for file in files.files]
+    return found
+
+
+class _Matcher:
+    """Matches files to tiles; see the module docstring."""
+
+    def __init__(self, selected: Selected) -> None:
+        self._selected = selected
+        self.matched = MatchedHR()
+        self.order: dict[tuple[int, str], tuple[float, ...]] = {}
+        scenes = selected.target.pool.scenes
+        self._number = {scene.scene_id: i for i, scene in enumerate(scenes)}
+        self._infos = [scene.source.info for scene in scenes]
+        self._names = Names(self._number, "--tiles")
+        self._rows = {tuple(place): row for row, place in enumerate(selected.place.tolist())}
+        self._ids: dict[str, int] = {}
+        for row, name in enumerate(selected.ids.tolist()):
+            self._ids[name] = self._ids[name.replace("/", "_")] = row
+
+    def add(self, key: str, name: str, source: Source) -> None:
+        """Match a file to a scene, a tile or the tiles that it covers."""
+        scene = self._names.look_up(key)
+        if scene is not None and self._scene(self._number[scene], name, source):
+            return
+        row = self._tile(key)
+        if row is not None:
+            height, width = source.info.shape
+            self._put(row, View(source, Window(0, 0, height, width), name), 0)
+        elif not self._located(name, source):
+            self.matched.unused.append(name)
+
+    def _scene(self, number: int, name: str, source: Source) -> bool:
+        """Match a whole scene; return False if the file has another extent."""
+        scene, info = self._infos[number], source.info
+        if scene.geobox is not None and info.geobox is not None:
+            if not same_extent(info, scene):
+                return False
+        elif abs(math.log(_aspect(info.shape) / _aspect(scene.shape))) > math.log1p(_ASPECT):
+            raise DataError(
+                f"{name!r} has {info.shape[0]} x {info.shape[1]} pixels, the scene "
+                f"{self._selected.name(number)!r} {scene.shape[0]} x {scene.shape[1]}",
+                "Without a georeference of both, their aspect ratios must be equal within 2 %.",
+                "Crop the image to the extent of the scene, or rename it.",
+            )
+        split = Grid.split(info.shape, *self._selected.target.shapes[number]).tiles()
+        windows = {
+            (row, col): split.window(i)
+            for i, (row, col) in enumerate(zip(split.row.tolist(), split.col.tolist(), strict=True))
+        }
+        for row in self._selected.rows(number).tolist():
+            _, i, j = self._selected.place[row].tolist()
+            self._put(row, View(source, windows[i, j], name), 1)
+        return True
+
+    def _tile(self, key: str) -> int | None:
+        """Return the row of the tile with a name, or None."""
+        if key in self._ids:
+            return self._ids[key]
+        match = _TILE.fullmatch(key)
+        scene = None if match is None else self._names.look_up(match["scene"])
+        if match is None or scene is None:
+            return None
+        return self._rows.get((self._number[scene], int(match["row"]), int(match["col"])))
+
+    def _located(self, name: str, source: Source) -> bool:
+        """Match a georeferenced file to the tiles that it covers; return whether there are any."""
+        info = source.info
+        boxes = [(i, s.geobox) for i, s in enumerate(self._infos) if s.geobox is not None]
+        if info.geobox is None or not boxes:
+            return False
+        same = [(i, box) for i, box in boxes if one_crs(info.geobox, box)]
+        if not same:
+            crs = str(boxes[0][1].crs)
+            _warp(name, f"is in {info.geobox.crs}", f"in {crs}", crs)
+        before = len(self.order)
+        for number, box in same:
+            self._cover(number, onto(box, info.geobox), name, source)
+        return len(self.order) > before
+
+    def _cover(
+        self, number: int, transform: NDArray[np.float64], name: str, source: Source
+    ) -> None:
+        """Match the tiles of a scene that a raster covers.
+
+        `transform` maps pixels of the scene to pixels of the raster.
+        """
+        info, selected = source.info, self._selected
+        rows, tiles = selected.rows(number), selected.target.pool.tiles
+        assert tiles is not None  # noqa: S101  (targets are cut from scenes)
+        rotated = max(abs(transform[0, 1]), abs(transform[1, 0])) > _MAX_SHEAR
+        edges = []
+        for start, size, axis in ((tiles.x, tiles.w, 0), (tiles.y, tiles.h, 1)):
+            ends = np.stack([start[rows], start[rows] + size[rows]]).astype(np.float64)
+            # Sorted, since the raster may be flipped.
+            pixels = np.sort(ends * transform[axis, axis] + transform[axis, 2], axis=0)
+            edges.append(np.rint(pixels).astype(np.int64))
+        (left, right), (top, bottom) = edges
+        height, width = info.shape
+        inside = np.maximum(0, np.minimum(right, width) - np.maximum(left, 0)) * np.maximum(
+            0, np.minimum(bottom, height) - np.maximum(top, 0)
+        )
+        pixels = (right - left) * (bottom - top)
+        share = inside / np.maximum(pixels, 1)
+        fits = (share > 0) & (share >= selected.job.min_valid)
+        if fits.any() and (rotated or min(transform[0, 0], transform[1, 1]) <= 0):
+            _warp(
+                name,
+                "is rotated or flipped",
+                "north-up like the overview",
+                str(info.geobox and info.geobox.crs),
+            )
+        for i in np.flatnonzero(fits).tolist():
+            window = Window(
+                int(top[i]), int(left[i]), int(bottom[i] - top[i]), int(right[i] - left[i])
+            )
+            self._put(int(rows[i]), View(source, window, name), 2, -float(share[i]))
+
+    def _put(self, row: int, view: View, kind: int, after: float = 0.0) -> None:
+        views = self.matched.views.setdefault(row, [])
+        order = (kind, after, len(self.order))
+        for other in views:
+            if kind < 2 and self.order[row, other.name][0] == kind:
+                raise DataError(
+                    f"two files match the tile {str(self._selected.ids[row])!r}: {other.name!r} "
+                    f"and {view.name!r}",
+                    "A tile or scene must be one file.",
+                    "Move one of them out of the folder.",
+                )
+        views.append(view)
+        self.order[row, view.name] = order
+
+
+def _aspect(shape: tuple[int, int]) -> float:
+    return shape[0] / shape[1]
+
+
+def _warp(name: str, what: str, required: str, crs: str) -> NoReturn:
+    raise DataError(
+        f"{name!r} {what}",
+        f"High resolution must be {required}; pixels are not warped.",
+        f"Warp it first: gdalwarp -t_srs {shlex.quote(crs)} {shlex.quote(Path(name).name)} "
+        "warped.tif",
+    )
+
+
+def _no_match(given: Sequence[str | Path], files: int, selected: Selected) -> NoReturn:
+    """Raise the error with examples of the expected names."""
+    row = int(np.flatnonzero(selected.chosen)[0]) if selected.chosen.any() else 0
+    scene, i, j = selected.place[row].tolist()
+    name = selected.name(scene)
+    expected = (f"{name}.tif", f"{name}_r{i:02d}_c{j:02d}.tif", f"{selected.ids[row]}.tif")
+    raise DataError(
+        f"no file in {', '.join(map(str, given))!r} matches a tile of the run: "
+        + (f"{files} rasters with other names" if files else "there are no rasters"),
+        f"Expected names such as {', '.join(map(repr, expected))}, or georeferenced rasters that "
+        "cover tiles.",
+        _GIVE,
+    )

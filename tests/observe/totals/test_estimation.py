@@ -1,0 +1,134 @@
+"""Totals from a sample: the draw, the estimator, and what both are worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveate.errors import DataError, ParameterError
+from foveate.observe.totals.estimation import Design, compare, design, estimate, evaluate_design
+
+N = 400
+
+
+def population(seed=0):
+    """Return what tiles hold, mostly nothing, and how likely each is to hold something."""
+    random = np.random.default_rng(seed)
+    p = random.beta(0.4, 2, N)
+    return (random.random(N) < p) * random.gamma(4, 1, N), p
+
+
+def test_the_estimate_looks_at_drawn_tiles_alone_and_once():
+    held, p = population()
+    asked = []
+
+    def look(rows):
+        asked.append(rows)
+        return held[rows]
+
+    found = estimate(np.sqrt(p), 60, look, expected=p, seed=3)
+    assert len(asked) == 1
+    assert len(set(asked[0].tolist())) == 60
+    plan = design(np.sqrt(p), 60, expected=p)
+    assert np.array_equal(asked[0], plan.draw(3))
+    assert found == plan.total(asked[0], held[asked[0]])
+    assert not np.array_equal(plan.draw(3), plan.draw(4))
+    assert not np.array_equal(plan.draw(3), plan.draw(3, 1))
+
+
+@given(seed=st.integers(0, 50), floor=st.floats(0.01, 1), n=st.integers(2, N))
+@settings(max_examples=40, deadline=None)
+def test_every_tile_can_be_drawn(seed, floor, n):
+    size = np.random.default_rng(seed).pareto(1, N) * (np.arange(N) % 3 > 0)
+    plan = design(size, n, floor=floor)
+    assert plan.probabilities.min() >= floor * n / N * (1 - 1e-9)
+    assert plan.probabilities.sum() == pytest.approx(n)
+    assert plan.n == n == len(plan.draw(seed))
+
+
+def test_a_floor_of_one_and_sizes_of_nothing_are_an_even_draw():
+    for plan in (design(np.arange(N), 40, floor=1.0), design(np.zeros(N), 40)):
+        assert np.allclose(plan.probabilities, 40 / N)
+
+
+@pytest.mark.parametrize("expected", ["good", "none", "wrong", "nothing"])
+def test_intervals_hold_the_truth_whatever_is_expected(expected):
+    held, p = population()
+    guess = {"good": p, "none": None, "wrong": p[::-1].copy(), "nothing": np.zeros(N)}[expected]
+    found = evaluate_design(design(np.sqrt(p), 80, expected=guess), held, 300)
+    assert found.coverage > 0.88
+    assert abs(found.bias) < 0.04
+    assert found.relative_width == pytest.approx(2 * found.relative_error, rel=0.25)
+
+
+def test_what_is_known_beforehand_saves_tiles():
+    held, p = population()
+    found = compare(design(np.sqrt(p), 80, expected=p), held, 200)
+    assert found["variance_ratio"] > 1.8
+    assert found["even"]["repeats"] == 200
+    assert found["even"]["mean_square_error"] > found["design"]["mean_square_error"]
+    misled = compare(design(np.sqrt(p[::-1]), 80, expected=p[::-1]), held, 200)
+    assert misled["variance_ratio"] < 1
+    assert misled["design"]["coverage"] > 0.85  # the interval knows
+
+
+@given(scale=st.floats(0.01, 100), seed=st.integers(0, 20))
+@settings(max_examples=20, deadline=None)
+def test_what_is_expected_counts_by_its_proportions(scale, seed):
+    held, p = population(seed)
+    rows = design(p, 50).draw(seed)
+    one, other = (design(p, 50, expected=x).total(rows, held[rows]) for x in (p, scale * p))
+    assert other.total == pytest.approx(one.total)
+    assert other.standard_error == pytest.approx(one.standard_error)
+    exact = design(np.ones(N), 50, expected=p).total(rows, 7 * p[rows])
+    assert exact.total == pytest.approx(7 * p.sum())
+    assert exact.standard_error == pytest.approx(0, abs=1e-6)
+
+
+def test_all_tiles_give_the_truth():
+    held, p = population()
+    found = compare(design(p, N, expected=p), held, 3)
+    assert found["design"]["coverage"] == 1
+    assert found["design"]["relative_error"] == pytest.approx(0, abs=1e-12)
+
+
+def test_nothing_to_find_has_no_relative_error():
+    found = evaluate_design(design(np.ones(N), 20), np.zeros(N), 5)
+    assert (found.coverage, found.relative_error, found.bias) == (1, None, None)
+    assert compare(design(np.ones(N), 20), np.zeros(N), 2)["variance_ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n": 1}, ParameterError, "1 of 400 tiles"),
+        ({"n": N + 1}, ParameterError, "401 of 400"),
+        ({"floor": 0.0}, ParameterError, "a floor of 0.0"),
+        ({"floor": 1.5}, ParameterError, "a floor of 1.5"),
+        ({"size": -np.ones(N)}, DataError, "a size of -1"),
+        ({"size": np.full(N, np.nan)}, DataError, "NaN"),
+        ({"expected": -np.ones(N)}, DataError, "an expected value of -1"),
+        ({"expected": np.ones(3)}, DataError, "shape"),
+    ],
+)
+def test_impossible_designs_are_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        design(**({"size": np.ones(N), "n": 20} | change))
+
+
+def test_values_and_truths_have_to_fit():
+    plan = design(np.ones(N), 20)
+    rows = plan.draw(0)
+    with pytest.raises(DataError, match="values"):
+        plan.total(rows, np.ones(19))
+    with pytest.raises(DataError, match="NaN"):
+        plan.total(rows, np.full(20, np.nan))
+    with pytest.raises(ParameterError, match="confidence"):
+        plan.total(rows, np.ones(20), confidence=1.0)
+    with pytest.raises(DataError, match="true values"):
+        evaluate_design(plan, np.ones(3), 5)
+    with pytest.raises(ParameterError, match="0 repeats"):
+        evaluate_design(plan, np.ones(N), 0)
+    assert isinstance(plan, Design)
