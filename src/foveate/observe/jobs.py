@@ -31,6 +31,8 @@ from foveate.observe.options import (
     Role,
     Share,
     TargetName,
+    TestSplit,
+    ValSplit,
     check_folders,
     chosen_mode,
     grid_shape,
@@ -215,10 +217,10 @@ class TrainJob(FormulaOptions):
     """Observed ratio (OBR) for training and evaluation: 12% or 0.12."""
     init: Annotated[PathText | None, Option("Training", metavar="FOLDER")] = None
     """Trained observer to initialise the weights from."""
-    val: Annotated[Share, Option("Training")] = Field(0.15, gt=0, lt=1)
-    """Share of scene groups in the validation split."""
-    test: Annotated[Share, Option("Training")] = Field(0.2, ge=0, lt=1)
-    """Share of scene groups in the test split; 0: no test split."""
+    val: ValSplit = 0.15
+    """Validation split: share of the scene groups, or names of groups (WA,OR)."""
+    test: TestSplit = 0.2
+    """Test split: share of the scene groups, or names of groups (AZ,ME); 0: no test split."""
     epochs: Annotated[int, Option("Training")] = Field(40, ge=1)
     """Maximum number of epochs of each stage."""
     train_batch: Annotated[int, Option("Training")] = Field(8, ge=1)

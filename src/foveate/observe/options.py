@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from foveate.errors import ParameterError
 from foveate.observe.data.concepts import concepts_from
@@ -70,6 +70,16 @@ def _share(given: Any) -> Any:
     return value / 100 if number != given.strip() else value
 
 
+def _split(given: Any) -> Any:
+    """Parse a share, or names of groups of scenes."""
+    if not isinstance(given, str):
+        return tuple(given) if isinstance(given, list) else given
+    try:
+        return _share(given)
+    except ParameterError:
+        return tuple(name.strip() for name in given.split(",") if name.strip())
+
+
 def signal_to_noise(given: Any) -> Any:
     """Return None (no noise) for a signal-to-noise ratio of 0."""
     return None if str(given).strip() in ("0", "0.0") else given
@@ -79,6 +89,14 @@ Concepts = Annotated[
     list[dict[str, Any]], BeforeValidator(_concepts), Option("Input", metavar="NAMES|FILE")
 ]
 Share = Annotated[float, BeforeValidator(_share)]
+ValSplit = Annotated[
+    Annotated[float, Field(gt=0, lt=1)] | tuple[str, ...],
+    BeforeValidator(_split), Option("Training", metavar="SHARE|NAMES"),
+]  # fmt: skip
+TestSplit = Annotated[
+    Annotated[float, Field(ge=0, lt=1)] | tuple[str, ...],
+    BeforeValidator(_split), Option("Training", metavar="SHARE|NAMES"),
+]  # fmt: skip
 ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
 
 

@@ -86,6 +86,17 @@ def test_the_command_prints_and_with_a_folder_keeps_tables_and_a_page(
     assert not again.worked
 
 
+def test_regions_are_held_out_by_name(folder: Path) -> None:
+    regions = sorted(set(open_pairs(folder).groups))
+    val, test, train = regions
+    answer = here("observe", "stats", folder, "--val", val, "--test", test, "--json")
+    found = {name: row["split"] for name, row in answer.json["regions"].items()}
+    assert found == {val: "val", test: "test", train: "train"}
+    answer = here("observe", "stats", folder, "--test", "nowhere", "--json")
+    assert answer.status == 1
+    assert "no group of scenes is named 'nowhere'" in answer.json["message"]
+
+
 def test_without_labels_nothing_is_said_of_concepts(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in", names=("a", "b", "c"), crs=None)
     PrepareJob(images=[str(root / "images")], tiles=(3, 4), ratio=5).run(tmp_path / "pairs")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.errors import DataError
+from foveate.errors import DataError, ParameterError
 from foveate.observe.data.pairs import split_scenes
 from foveate.observe.training.crossfit import folds_of
 
@@ -52,6 +52,42 @@ def test_too_few_groups_are_refused(groups, test):
         split_scenes(list(groups), test=test)
     # Of one group nothing can be held out, with a test or without.
     assert ("--test 0" in raised.value.hint) == (len(set(groups)) > 1)
+
+
+STATES = ["WA", "AZ/phoenix", "AZ/tucson", "ME", "CA", "TX", "AZORES"]
+
+
+def test_groups_are_held_out_by_name_and_by_folder():
+    found = split_scenes(STATES, val=["WA"], test=["AZ", "ME"])
+    assert found.tolist() == ["val", "test", "test", "test", "train", "train", "train"]
+
+
+def test_a_share_is_drawn_from_the_groups_without_a_name():
+    for seed in range(9):
+        found = dict(
+            zip(STATES, split_scenes(STATES, val=0.3, test=["AZ"], seed=seed), strict=True)
+        )
+        assert [g for g, part in found.items() if part == "test"] == STATES[1:3]
+        assert sum(part == "val" for part in found.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "given"),
+    [
+        (0.2, ["AZ", "NV"], "--test AZ,NV: no group of scenes is named 'NV'"),
+        (["ME"], ["AZ", "ME"], "the group 'ME' in --val and --test"),
+        ((), 0.2, "--val without a name"),
+    ],
+)
+def test_names_that_are_no_groups_or_stand_twice_are_refused(val, test, given):
+    with pytest.raises(ParameterError) as raised:
+        split_scenes(STATES, val=val, test=test)
+    assert raised.value.given == given
+
+
+def test_names_of_all_groups_leave_none_to_train_with():
+    with pytest.raises(DataError, match="3 groups of scenes to train, validate and test with"):
+        split_scenes(["a", "b", "c"], val=["a"], test=["b", "c"])
 
 
 @given(NAMES, st.integers(2, 5), st.integers(0, 9))

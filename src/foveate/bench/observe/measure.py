@@ -422,7 +422,11 @@ class Seed:
 
 
 def split_sizes(
-    groups: Sequence[str], val: float, test: float, first: int, seeds: int
+    groups: Sequence[str],
+    val: float | Sequence[str],
+    test: float | Sequence[str],
+    first: int,
+    seeds: int,
 ) -> dict[str, int]:
     """Return the mean number of test scenes per seed, and the number of their groups."""
     parts = [

@@ -196,6 +196,7 @@ def times(pair: tuple[int, int]) -> str:
 
 
 PAIRS, LABELS = "pairs.parquet", "tables/labels.parquet"
+_LISTED = 10  # groups named in an error
 _AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
 
 
@@ -306,26 +307,38 @@ class Pairs:
 
 
 def split_scenes(
-    groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
+    groups: Sequence[str],
+    *,
+    val: float | Sequence[str] = 0.15,
+    test: float | Sequence[str] = 0.2,
+    seed: int = 0,
 ) -> NDArray[np.str_]:
-    """Split scenes randomly into train, val and test by group.
+    """Split scenes into train, val and test by group, randomly or by name.
 
     Args:
         groups: (s,) group of each scene.
-        val: Share of the groups for model selection; at least one group.
-        test: Share of the groups for testing; 0 for no test split, otherwise at least one group.
-        seed: Seed of the split.
+        val: Share of all groups for model selection, at least one group; or names of groups. A
+            name is also that of the groups in its folder.
+        test: Share of all groups for testing, at least one group; 0 for no test split. Or names.
+        seed: Seed of the random parts.
 
     Returns:
         (s,) "train", "val" or "test".
 
     Raises:
         DataError: There are too few groups.
+        ParameterError: A name is not that of a group, or is in both splits.
     """
     names = sorted(set(groups))
-    counts = {"test": max(1, round(test * len(names))) if test else 0}
-    counts["val"] = max(1, round(val * len(names)))
-    if len(names) - sum(counts.values()) < 1:
+    part = dict.fromkeys(names, "train")
+    random: dict[str, int] = {}
+    for split, given in (("test", test), ("val", val)):
+        if isinstance(given, int | float):
+            random[split] = max(1, round(given * len(names))) if given else 0
+        else:
+            part |= dict.fromkeys(_named(split, given, part), split)
+    left = [name for name in names if part[name] == "train"]
+    if len(left) - sum(random.values()) < 1:
         raise DataError(
             f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to "
             + ("train, validate and test with" if test else "train and validate with"),
@@ -335,11 +348,33 @@ def split_scenes(
             "a smaller --block)"
             + (", or train without a test split: --test 0." if test and len(names) > 1 else "."),
         )
-    order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
-    part = dict.fromkeys(order, "train")
-    part |= dict.fromkeys(order[: counts["test"]], "test")
-    part |= dict.fromkeys(order[counts["test"] :][: counts["val"]], "val")
+    order = [left[i] for i in rng(seed, "observe/split").permutation(len(left))]
+    for split, count in random.items():
+        part |= dict.fromkeys(order[:count], split)
+        order = order[count:]
     return np.array([part[group] for group in groups])
+
+
+def _named(split: str, given: Sequence[str], part: dict[str, str]) -> list[str]:
+    """Return the groups of some names; `part` has the split of each group so far."""
+    found = {name: [g for g in part if g == name or g.startswith(f"{name}/")] for name in given}
+    unknown = [name for name, groups in found.items() if not groups]
+    if unknown or not given:
+        raise ParameterError(
+            f"--{split} {','.join(given)}: no group of scenes is named {unknown[0]!r}"
+            if unknown else f"--{split} without a name",
+            f"Groups of scenes are {', '.join(list(part)[:_LISTED])}"
+            + (f" and {len(part) - _LISTED} more." if len(part) > _LISTED else "."),
+            f"Type a share (--{split} 20%), names of groups, or of their folders.",
+        )  # fmt: skip
+    twice = [g for groups in found.values() for g in groups if part[g] != "train"]
+    if twice:
+        raise ParameterError(
+            f"the group {twice[0]!r} in --{split} and --{part[twice[0]]}",
+            "A group of scenes is in one split.",
+            "Name it once.",
+        )
+    return list(dict.fromkeys(g for groups in found.values() for g in groups))
 
 
 def open_pairs(path: str | Path) -> Pairs:

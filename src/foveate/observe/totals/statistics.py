@@ -14,7 +14,7 @@ from pydantic import Field
 from foveate.errors import DataError
 from foveate.files import digest, write_csv, write_json
 from foveate.observe.data.pairs import open_pairs, split_scenes
-from foveate.observe.options import Share  # noqa: TC001  (pydantic reads it)
+from foveate.observe.options import TestSplit, ValSplit  # noqa: TC001  (pydantic reads them)
 from foveate.observe.totals.amounts import amounts, ground
 from foveate.run.job import Job
 from foveate.run.options import AbsolutePath, Option
@@ -37,10 +37,10 @@ class StatsJob(Job):
 
     pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
     """Folder of pairs, the output of foveate observe prepare."""
-    val: Annotated[Share, Option("Training")] = Field(0.15, gt=0, lt=1)
-    """Share of scene groups in the validation split."""
-    test: Annotated[Share, Option("Training")] = Field(0.2, ge=0, lt=1)
-    """Share of scene groups in the test split; 0: no test split."""
+    val: ValSplit = 0.15
+    """Validation split: share of the scene groups, or names of groups (WA,OR)."""
+    test: TestSplit = 0.2
+    """Test split: share of the scene groups, or names of groups (AZ,ME); 0: no test split."""
     seed: int = Field(0, ge=0)
     """Seed of the split."""
 
