@@ -69,7 +69,7 @@ def test_a_certificate_that_nobody_vouches_for_is_named(web, monkeypatch):
     monkeypatch.setattr(stores, "RETRY", stores.RETRY | {"max_retries": 0})
     with pytest.raises(UnavailableError, match=r"certificate is not accepted.*SSL_CERT_FILE"):
         FileSource(f"{web[0]}/x.tif").read()
-    with pytest.raises(DataError, match=r"certificate is not accepted.*SSL_CERT_FILE"):
+    with pytest.raises(DataError, match=r"certificate is not trusted.*SSL_CERT_FILE"):
         api_text(f"{web[0]}/c.json")
 
 

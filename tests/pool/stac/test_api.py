@@ -1,4 +1,4 @@
-"""Collections of STAC APIs, on a server of the loopback."""
+"""Pools from STAC API collections, with a local test server."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 @pytest.fixture
 def served(tmp_path):
-    """Items as an API gives them: with absolute addresses; and the catalogue that they are of."""
+    """A catalogue, and its items with absolute hrefs, as an API returns them."""
     catalogue, items = write_catalogue(tmp_path, 5)
     listed = json.loads(write_list(tmp_path, items).read_text())["features"]
     for item in listed:
-        for one in item["assets"].values():
-            one["href"] = resolve(one["href"], str(tmp_path / "items.json"))
+        for asset in item["assets"].values():
+            asset["href"] = resolve(asset["href"], str(tmp_path / "items.json"))
     return catalogue, listed
 
 
-def opened(where, **search):
-    return open_pool(str(where), search=Search(BANDS, **search), tile=64, measure=False)
+def opened(path, **search):
+    return open_pool(str(path), search=Search(BANDS, **search), tile=64, measure=False)
 
 
 @pytest.mark.parametrize("methods", [("POST", "GET"), ("GET",), ("POST",)])
-def test_a_collection_is_searched_page_by_page(served, methods):
+def test_collection_search_follows_pages(served, methods):
     catalogue, items = served
     with stac_api(items, methods=methods) as (root, asked):
         pool = opened(f"{root}/collections/s2")
@@ -46,7 +46,7 @@ def test_a_collection_is_searched_page_by_page(served, methods):
     assert {method for method, _ in asked} == {"POST" if "POST" in methods else "GET"}
 
 
-def test_date_and_clouds_are_left_to_the_api(served):
+def test_api_filters_by_date_and_by_cloud_cover_if_supported(served):
     _, items = served
     with stac_api(items) as (root, asked):
         pool = opened(f"{root}/collections/s2/", datetime="2024-06/..", max_cloud=20)
@@ -54,13 +54,13 @@ def test_date_and_clouds_are_left_to_the_api(served):
     query = asked[0][1]
     assert query["datetime"].startswith("2024-06-01T00:00:00")
     assert query["query"] == {"eo:cloud_cover": {"lte": 20}}
-    with stac_api(items, conforms=CONFORMS) as (root, asked):  # which cannot filter
+    with stac_api(items, conforms=CONFORMS) as (root, asked):  # without the query extension
         pool = opened(f"{root}/collections/s2", max_cloud=20)
     assert [s.scene_id for s in pool.scenes] == ["S0", "S1", "S2"]
     assert "query" not in asked[0][1]
 
 
-def test_a_search_without_items_is_told_from_a_collection_that_is_not(served):
+def test_empty_search_and_missing_collection_raise_different_errors(served):
     _, items = served
     with stac_api(items) as (root, _):
         with pytest.raises(DataError, match="no item in"):
@@ -69,28 +69,31 @@ def test_a_search_without_items_is_told_from_a_collection_that_is_not(served):
             opened(f"{root}/collections/s3")
 
 
-def test_what_does_not_answer_is_an_error(served):
+def test_failing_or_closed_server_raises(served):
     _, items = served
-    with stac_api(items, fail=500) as (root, _), pytest.raises(DataError, match="it answers 500"):
+    with (
+        stac_api(items, fail=500) as (root, _),
+        pytest.raises(DataError, match="it responds with 500"),
+    ):
         opened(f"{root}/collections/s2")
-    with pytest.raises(DataError, match="it does not answer") as failed:
-        opened(f"{root}/collections/s2")  # which has been closed
+    with pytest.raises(DataError, match="it does not respond") as failed:
+        opened(f"{root}/collections/s2")  # the server is closed
     assert "Traceback" not in str(failed.value)
     with stac_api(items, conforms=CONFORMS[:1]) as (root, _), pytest.raises(
-        DataError, match="has no search of items"
+        DataError, match="does not support item search"
     ):  # fmt: skip
         opened(f"{root}/collections/s2")
 
 
-def test_what_is_no_api_of_stac_is_an_error(served):
+def test_url_that_is_not_a_stac_api_raises(served):
     _, items = served
-    with stac_api(items) as (root, _), pytest.raises(DataError, match="answers 404"):
+    with stac_api(items) as (root, _), pytest.raises(DataError, match="responds with 404"):
         opened(f"{root}/else/collections/s2")
 
 
-def test_too_many_items_are_a_search_to_be_narrowed(served, monkeypatch):
+def test_too_many_items_raise_with_hint_to_restrict_search(served, monkeypatch):
     _, items = served
-    monkeypatch.setattr(api_module, "MOST", 3)
+    monkeypatch.setattr(api_module, "MAX_ITEMS", 3)
     with (
         stac_api(items) as (root, _),
         pytest.raises(DataError, match=r"finds over 3 items.*--bbox"),
@@ -98,14 +101,14 @@ def test_too_many_items_are_a_search_to_be_narrowed(served, monkeypatch):
         opened(f"{root}/collections/s2")
 
 
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
+def test_missing_extra_raises_with_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "pystac_client", None)
     with pytest.raises(MissingExtraError, match=r"foveate\[stac\]"):
         opened("https://127.0.0.1:9/collections/s2")
 
 
-def test_a_key_in_an_address_is_in_no_error_and_no_log(caplog):
-    with pytest.raises(DataError, match="does not answer") as failed:
+def test_key_in_url_does_not_appear_in_errors_or_logs(caplog):
+    with pytest.raises(DataError, match="does not respond") as failed:
         opened("http://127.0.0.1:9/catalog.json?api_key=planted")
     assert "planted" not in str(failed.value)
     assert "planted" not in caplog.text

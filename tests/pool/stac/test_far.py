@@ -1,4 +1,4 @@
-"""Lists and tables of items behind an address, with imagery beside them."""
+"""Item collections and tables read over HTTP, with imagery beside them."""
 
 import json
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
 @pytest.fixture(scope="module")
 def near(tmp_path_factory):
-    """A catalogue, and its items as a list and as a table, with relative addresses."""
+    """A catalogue, and its items as a collection and as a table, with relative hrefs."""
     root = tmp_path_factory.mktemp("near")
     catalogue, items = write_catalogue(root)
     listed = write_list(root, items)
@@ -44,24 +44,24 @@ def opened(path):
     return open_pool(str(path), search=Search(BANDS), tile=32)
 
 
-def test_items_behind_an_address_are_those_of_the_files(near, web):
+def test_remote_items_equal_local_items(near, web):
     root, *names = near
     whole = opened(root / names[0])
     for name in (*names, "items.parquet"):
         far = opened(f"{web.url}/{name}")
         assert far.ids.tolist() == whole.ids.tolist()
         assert far.scenes[0].uri.startswith(web.url)
-        for one, two in zip(far.read(), whole.read(), strict=True):
-            assert np.array_equal(one.data, two.data)
+        for remote_tile, local_tile in zip(far.read(), whole.read(), strict=True):
+            assert np.array_equal(remote_tile.data, local_tile.data)
     asked = [entry[1:4] for entry in web.gets() if entry[1] == "/items.parquet"]
     assert len(asked) == len(set(asked)) == 1  # a small table is read once
 
 
-def test_a_table_of_something_else_is_named(near, web):
+def test_bad_remote_tables_raise_with_their_name(near, web):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"id": ["a"], "geometry": [shapely.Point(0, 0).wkb]}), sink)
     web.files["/vectors.parquet"] = sink.getvalue().to_pybytes()
-    with pytest.raises(DataError, match=r"vectors\.parquet' is no table of STAC items"):
+    with pytest.raises(DataError, match=r"vectors\.parquet' is not a table of STAC items"):
         opened(f"{web.url}/vectors.parquet")
     web.files["/broken.parquet"] = b"PAR1 and no more"
     with pytest.raises(DataError, match=r"broken\.parquet' is not a Parquet file"):

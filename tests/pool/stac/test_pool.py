@@ -1,4 +1,4 @@
-"""Catalogues as pools: the pixels, values and places of the files, in the words of the items."""
+"""Pools from STAC catalogues: pixels of the files, metadata of the items."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def opened(path, search=SEARCH, **more):
 
 def same(pool, other):
     assert pool.ids.tolist() == other.ids.tolist()
-    for one, two in zip(pool.read(), other.read(), strict=True):
-        assert np.array_equal(one.data, two.data)
-        assert np.array_equal(one.valid, two.valid)
+    for raster, expected in zip(pool.read(), other.read(), strict=True):
+        assert np.array_equal(raster.data, expected.data)
+        assert np.array_equal(raster.valid, expected.valid)
 
 
-def test_a_catalogue_is_read_as_its_files_are(tmp_path):
+def test_catalogue_equals_folder_of_its_files(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
     pool = opened(catalogue)
     assert [scene.scene_id for scene in pool.scenes] == ["S0", "S1", "S2"]
     plain = open_pool(str(tmp_path), stack=BANDS, tile=32, nodata=0)
-    for one, two in zip(pool.read(), plain.read(), strict=True):
-        assert np.array_equal(one.data, two.data)
-        assert np.array_equal(one.valid, two.valid)
+    for raster, expected in zip(pool.read(), plain.read(), strict=True):
+        assert np.array_equal(raster.data, expected.data)
+        assert np.array_equal(raster.valid, expected.valid)
     assert pool.georeferenced
     assert np.array_equal(
         shapely.area(pool.footprints()).round(9), shapely.area(plain.footprints()).round(9)
     )
 
 
-def test_all_forms_of_a_catalogue_are_one_pool(tmp_path):
+def test_all_stac_formats_give_the_same_pool(tmp_path):
     catalogue, items = write_catalogue(tmp_path)
     whole = opened(catalogue)
     listed = write_list(tmp_path, items)
@@ -72,16 +72,16 @@ def test_all_forms_of_a_catalogue_are_one_pool(tmp_path):
     assert stac_paths([str(table)]) is not None
 
 
-def test_a_table_of_rustac_is_read(tmp_path):
+def test_table_written_by_rustac_is_read(tmp_path):
     rustac = pytest.importorskip("rustac")
     catalogue, items = write_catalogue(tmp_path)
     listed = json.loads(write_list(tmp_path, items).read_text())["features"]
-    del listed[1]["assets"]["thumbnail"]  # a column that a row has not
+    del listed[1]["assets"]["thumbnail"]  # null in this row
     rustac.write_sync(str(tmp_path / "r.parquet"), listed)
     same(opened(tmp_path / "r.parquet"), opened(catalogue))
 
 
-def test_no_header_is_read_before_the_pixels(tmp_path):
+def test_complete_metadata_defer_headers_until_pixels_are_read(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
     for file in tmp_path.glob("*/*.tif"):
         file.write_bytes(b"no raster")
@@ -91,29 +91,29 @@ def test_no_header_is_read_before_the_pixels(tmp_path):
         list(pool.read([0]))
 
 
-def test_without_such_facts_the_header_says(tmp_path):
+def test_incomplete_metadata_are_taken_from_the_header(tmp_path):
     item = write_item(tmp_path, 0)
-    for one in item["assets"].values():
-        one.pop("proj:transform", None)
+    for asset in item["assets"].values():
+        asset.pop("proj:transform", None)
     path = write_json(tmp_path / "S0/item.json", item)
     source = opened(path).scenes[0].source
     assert source.info.geobox.affine == box().affine
-    assert source.info.nodata == 0  # still by the item
+    assert source.info.nodata == 0  # still from the item
     assert source.info.rules == ("nodata 0",)
 
 
-def test_items_of_before_1_1_say_the_same(tmp_path):
+def test_metadata_before_stac_1_1_are_equivalent(tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "old").mkdir()
     new, _ = write_catalogue(tmp_path / "new", offset=-0.1)
     old, _ = write_catalogue(tmp_path / "old", offset=-0.1, old=True)
-    one, other = (opened(path, measure=False).scenes[1].source.info for path in (new, old))
-    assert one.scaling == other.scaling == ((0.0001, -0.1),) * 2
-    assert one.geobox == other.geobox
-    assert (one.dtype, one.nodata) == (other.dtype, other.nodata) == ("uint16", 0)
+    new, old = (opened(path, measure=False).scenes[1].source.info for path in (new, old))
+    assert new.scaling == old.scaling == ((0.0001, -0.1),) * 2
+    assert new.geobox == old.geobox
+    assert (new.dtype, new.nodata) == (old.dtype, old.nodata) == ("uint16", 0)
 
 
-def test_values_stored_in_two_ways_are_read_as_one_quantity(tmp_path):
+def test_different_offsets_are_converted_to_physical_values(tmp_path):
     items = [write_item(tmp_path, i, offset=-0.1 * i) for i in range(2)]
     pool = opened(write_list(tmp_path, items))
     for scene in pool.scenes:
@@ -125,14 +125,14 @@ def test_values_stored_in_two_ways_are_read_as_one_quantity(tmp_path):
     assert any("2 different scales and offsets" in str(note) for note in pool.notes)
 
 
-def test_an_offset_that_has_been_applied_is_none(tmp_path):
+def test_offset_already_applied_to_pixels_is_ignored(tmp_path):
     items = [write_item(tmp_path, i, offset=-0.1) for i in range(2)]
     items[1]["properties"]["earthsearch:boa_offset_applied"] = True
     pool = opened(write_list(tmp_path, items), measure=False)
     assert [s.source.info.scaling[0] for s in pool.scenes] == [(0.0001, -0.1), (0.0001, 0.0)]
 
 
-def test_a_file_that_is_not_as_its_item_says_is_refused(tmp_path):
+def test_file_that_contradicts_its_item_raises(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
     moved = box(7)
     for data, geobox, says in (
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_as_its_item_says_is_refused(tmp_path):
         assert says in str(failed.value)
 
 
-def test_a_mask_inside_a_file_counts_although_no_item_states_it(tmp_path):
+def test_internal_mask_applies_although_items_do_not_state_it(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
     import rasterio
 
@@ -164,7 +164,7 @@ def test_a_mask_inside_a_file_counts_although_no_item_states_it(tmp_path):
     assert share["S0/y000032_x000032_32x32"] == 0
 
 
-def test_properties_become_columns(tmp_path):
+def test_scalar_properties_become_columns(tmp_path):
     items = [write_item(tmp_path, i) for i in range(3)]
     items[2]["properties"].pop("platform")
     items[2]["properties"] |= {"datetime": None, "start_datetime": "2024-07-01T00:00:00Z",
@@ -179,7 +179,7 @@ def test_properties_become_columns(tmp_path):
     assert not any(name.startswith("proj:") for name in pool.attributes)
 
 
-def test_what_is_searched_for_is_read_and_the_rest_is_counted(tmp_path):
+def test_search_selects_items_and_counts_the_others(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
     pool = opened(catalogue, Search(BANDS, datetime="2024-06/..", max_cloud=10))
     assert [scene.scene_id for scene in pool.scenes] == ["S1"]
@@ -189,7 +189,7 @@ def test_what_is_searched_for_is_read_and_the_rest_is_counted(tmp_path):
     assert [s.scene_id for s in opened(catalogue, Search(BANDS, bbox=inner)).scenes] == ["S2"]
 
 
-def test_quality_rasters_are_those_of_the_items(tmp_path):
+def test_quality_rasters_are_found_in_items(tmp_path):
     items = [write_item(tmp_path, i) for i in range(2)]
     clouded = Quality([], most=0.2)(opened(write_list(tmp_path, items)))
     assert clouded.attributes["bad"].tolist() == [0.0] * 6
@@ -197,16 +197,16 @@ def test_quality_rasters_are_those_of_the_items(tmp_path):
     files = Quality(str(tmp_path / "*/SCL.tif"), most=0.2)
     del items[1]["assets"]["scl"]
     half = opened(write_list(tmp_path, items))
-    found = Quality([], most=0.2)(half)
-    assert sorted(found.excluded) == ["S0/y000000_x000032_32x32"]
-    assert np.isnan(found.attributes["bad"]).sum() == 4
+    masked = Quality([], most=0.2)(half)
+    assert sorted(masked.excluded) == ["S0/y000000_x000032_32x32"]
+    assert np.isnan(masked.attributes["bad"]).sum() == 4
     assert "1 of 2 items have no quality raster" in " ".join(map(str, half.notes))
     none = opened(write_list(tmp_path, items), Search(BANDS, quality=("none",)))
     assert Quality([])(none) is none
     assert files.most == 0.2
 
 
-def test_assets_are_found_by_key_and_by_the_name_of_their_band(tmp_path):
+def test_assets_are_found_by_key_and_by_band_name(tmp_path):
     item = write_item(tmp_path, 0)
     item["assets"]["B04"] = item["assets"].pop("red")
     item["assets"]["B04"]["bands"][0] |= {"name": "b4", "eo:common_name": "red"}
@@ -218,21 +218,21 @@ def test_assets_are_found_by_key_and_by_the_name_of_their_band(tmp_path):
     assert "B04" in str(failed.value)
 
 
-def test_without_names_the_one_asset_of_imagery_is_read(tmp_path):
+def test_single_image_asset_is_the_default(tmp_path):
     item = write_item(tmp_path, 0)
     path = tmp_path / "S0/item.json"
-    with pytest.raises(ParameterError, match=r"2 assets of imagery.*--assets red,nir"):
+    with pytest.raises(ParameterError, match=r"2 image assets.*--assets red,nir"):
         opened(path, Search())
     del item["assets"]["nir"]
     source = opened(write_json(path, item), Search()).scenes[0].source
     assert isinstance(source, AssetSource)
     assert source.asset == "red"
     item["assets"] = {"thumbnail": item["assets"]["thumbnail"]}
-    with pytest.raises(DataError, match="no asset of imagery"):
+    with pytest.raises(DataError, match="no image asset"):
         opened(write_json(path, item), Search())
 
 
-def test_ids_that_two_collections_share_get_their_names(tmp_path):
+def test_ids_shared_by_collections_are_prefixed(tmp_path):
     items = [write_item(tmp_path, 0)]
     other = json.loads(json.dumps(items[0])) | {"collection": "naip"}
     other["assets"]["red"]["title"] = "another"
@@ -240,7 +240,7 @@ def test_ids_that_two_collections_share_get_their_names(tmp_path):
     assert [scene.scene_id for scene in pool.scenes] == ["naip/S0", "s2/S0"]
 
 
-def test_masks_pair_with_items_by_name(tmp_path):
+def test_masks_are_paired_with_items_by_name(tmp_path):
     for name in ("scenes", "masks"):
         (tmp_path / name).mkdir()
     catalogue, _ = write_catalogue(tmp_path / "scenes")
@@ -252,30 +252,30 @@ def test_masks_pair_with_items_by_name(tmp_path):
     assert pool.counts.sum() == 3 * (SIDE * SIDE - 64)
 
 
-# --- what cannot be
+# --- errors
 
 
-def test_a_dangling_asset_is_named_with_its_item(tmp_path):
+def test_missing_asset_raises_with_the_name_of_its_item(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
     (tmp_path / "S1/nir.tif").unlink()
-    with pytest.raises(DataError, match="the asset 'nir' of the item 'S1' is not there"):
+    with pytest.raises(DataError, match="the asset 'nir' of the item 'S1' does not exist"):
         opened(catalogue)
     (tmp_path / "S1/SCL.tif").unlink()
     pool = opened(catalogue, Search(("red",)))  # neither of them is read
-    with pytest.raises(DataError, match="the asset 'scl' of the item 'S1' is not there"):
+    with pytest.raises(DataError, match="the asset 'scl' of the item 'S1' does not exist"):
         Quality([])(pool)
 
 
-def test_a_dangling_link_is_named_with_the_file_that_has_it(tmp_path):
+def test_broken_link_raises_with_the_file_that_contains_it(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
     (tmp_path / "S1/item.json").unlink()
-    with pytest.raises(DataError, match=r"item.json', which .*collection.json' leads to: No such"):
+    with pytest.raises(DataError, match=r"item.json', linked from .*collection.json': No such"):
         opened(catalogue)
 
 
-def test_a_search_without_items_says_what_has_left_them_out(tmp_path):
+def test_search_without_matches_raises_with_the_reason(tmp_path):
     catalogue, _ = write_catalogue(tmp_path)
-    with pytest.raises(DataError, match="is left of 3: 3 by --datetime"):
+    with pytest.raises(DataError, match=r"none of 3 items in .* excluded: 3 by --datetime"):
         opened(catalogue, Search(BANDS, datetime="1999"))
     empty = write_json(tmp_path / "empty.json", {"type": "FeatureCollection", "features": []})
     with pytest.raises(DataError, match="no item in"):
@@ -286,16 +286,16 @@ def test_a_search_without_items_says_what_has_left_them_out(tmp_path):
     ("text", "says"),
     [
         ("{", "cannot read"),
-        ("[1]", "is no STAC: it is no object"),
-        ('{"a": 1}', "is no STAC: it has no type"),
+        ("[1]", "is not STAC: it is not a JSON object"),
+        ('{"a": 1}', "is not STAC: it has no type"),
         ('{"type": "Topology"}', "its type is 'Topology'"),
         ('{"type": "FeatureCollection", "features": [{"type": "Feature", "id": "a"}]}', "assets"),
-        ('{"type": "FeatureCollection", "features": [{"type": "Feature"}]}', "an id"),
+        ('{"type": "FeatureCollection", "features": [{"type": "Feature"}]}', "no id"),
         ('{"type": "Feature", "id": "a", "assets": {"a": {"type": "image/tiff"}}}', "has no href"),
         ('{"type": "Feature", "id": "a", "assets": {"a": {"href": "ftp://h/a.tif"}}}', "ftp://"),
     ],
 )  # fmt: skip
-def test_what_is_no_stac_is_refused(tmp_path, text, says):
+def test_invalid_stac_raises(tmp_path, text, says):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises((DataError, ParameterError)) as failed:
@@ -303,7 +303,7 @@ def test_what_is_no_stac_is_refused(tmp_path, text, says):
     assert says in str(failed.value)
 
 
-def test_settings_of_stac_are_for_stac(tmp_path):
+def test_stac_options_require_stac_and_others_refuse_it(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
     with pytest.raises(ParameterError, match="--assets is given for images that are not STAC"):
         opened(tmp_path)
@@ -313,7 +313,7 @@ def test_settings_of_stac_are_for_stac(tmp_path):
         open_pool(str(catalogue), stack=["red"])
 
 
-def test_a_catalogue_that_leads_in_circles_ends(tmp_path):
+def test_circular_links_terminate(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
     content = json.loads(catalogue.read_text())
     content["links"].append({"rel": "child", "href": "./catalog.json"})
@@ -321,7 +321,7 @@ def test_a_catalogue_that_leads_in_circles_ends(tmp_path):
     assert len(opened(catalogue).scenes) == 1
 
 
-def test_the_sources_are_files_for_all_that_asks(tmp_path):
+def test_sources_are_file_sources(tmp_path):
     catalogue, _ = write_catalogue(tmp_path, 1)
     source = opened(catalogue, Search(("red",))).scenes[0].source
     assert isinstance(source, FileSource)
@@ -329,9 +329,7 @@ def test_the_sources_are_files_for_all_that_asks(tmp_path):
     assert Path(source.path).is_file()
 
 
-def test_assets_behind_urls_without_the_packages_are_refused_when_the_pool_is_opened(
-    tmp_path, monkeypatch
-):
+def test_remote_assets_without_packages_raise_when_the_pool_is_opened(tmp_path, monkeypatch):
     item = write_item(tmp_path, 0)
     for name in BANDS:
         item["assets"][name]["href"] = f"s3://bucket/{name}.tif"

@@ -1,4 +1,4 @@
-"""Which items are meant: dates, boxes and cloud cover, against plain loops."""
+"""Item filters: dates, boxes and cloud cover."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def square(west, south, east, north):
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def test_a_date_stands_for_all_of_it():
+def test_date_includes_its_whole_period():
     for text, start, end in (
         ("2024", (2024, 1, 1), (2025, 1, 1)),
         ("2024-02", (2024, 2, 1), (2024, 3, 1)),
@@ -40,32 +40,32 @@ def test_a_date_stands_for_all_of_it():
 
 
 @pytest.mark.parametrize("text", ["May", "2024-13", "2024-02-30", "../..", "/", "2024-05-01T99"])
-def test_what_is_no_date_is_refused(text):
+def test_malformed_dates_raise(text):
     with pytest.raises(ParameterError, match="A date is 2024"):
         Search(datetime=text)
 
 
-def test_dates_out_of_order_are_refused_with_the_other_order():
+def test_reversed_interval_raises_with_corrected_option():
     with pytest.raises(ParameterError, match="ends before it begins") as failed:
         Search(datetime="2024-09-01/2024-05-01")
     assert failed.value.hint == "--datetime 2024-05-01/2024-09-01"
 
 
 @given(MOMENTS, MOMENTS, MOMENTS)
-def test_an_item_is_meant_when_its_moment_is_in_the_interval(at, one, other):
-    start, end = sorted((one, other))
+def test_item_matches_iff_its_time_is_in_the_interval(at, first, second):
+    start, end = sorted((first, second))
     search = Search(datetime=f"{start.isoformat()}/{end.isoformat()}")
     assert (search.why_not(item(at.isoformat())) == "") == (start <= at <= end)
 
 
-def test_an_item_of_a_period_counts_with_all_of_it():
+def test_item_with_a_period_matches_if_the_periods_overlap():
     composite = item(
         None, start_datetime="2024-05-01T00:00:00Z", end_datetime="2024-05-31T00:00:00Z"
     )
     assert moments(composite)[0] == datetime(2024, 5, 1, tzinfo=UTC)
     assert Search(datetime="2024-05-20").why_not(composite) == ""
     assert Search(datetime="2024-06").why_not(composite) == "--datetime"
-    assert Search(datetime="2024").why_not(item()) == "--datetime"  # it says nothing
+    assert Search(datetime="2024").why_not(item()) == "--datetime"  # no date
 
 
 @pytest.mark.parametrize(
@@ -77,31 +77,31 @@ def test_an_item_of_a_period_counts_with_all_of_it():
         ((52, 13, 53, 140), "--bbox 13.0,52.3,13.8,52.7"),
     ],
 )
-def test_boxes_out_of_order_are_refused(bbox, hint):
+def test_invalid_boxes_raise_with_corrected_option(bbox, hint):
     with pytest.raises(ParameterError, match="bbox") as failed:
         Search(bbox=bbox)
     assert failed.value.hint == hint
 
 
-def test_a_box_over_the_antimeridian():
+def test_box_across_the_antimeridian():
     search = Search(bbox=(179, -20, -179, -10))
     assert search.why_not(item(box=[179.5, -15, 179.9, -14])) == ""
     assert search.why_not(item(box=[-179.9, -15, -179.5, -14])) == ""
-    assert search.why_not(item(box=[178, -15, -178, -14])) == ""  # so does the item
+    assert search.why_not(item(box=[178, -15, -178, -14])) == ""  # the item crosses it, too
     assert search.why_not(item(box=[0, -15, 1, -14])) == "--bbox"
     assert list(boxes_of([170, -5, 0, -170, 5, 9])) == [(170, -5, 180, 5), (-180, -5, -170, 5)]
 
 
-def test_the_outline_counts_where_there_is_one():
+def test_geometry_takes_precedence_over_the_bounding_box():
     corner = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [0, 1], [0, 0]]]}
     search = Search(bbox=(0.8, 0.8, 1, 1))
     assert search.why_not(item(box=[0, 0, 1, 1])) == ""
     assert search.why_not(item(box=[0, 0, 1, 1], geometry=corner)) == "--bbox"
     assert search.why_not(item(geometry=square(0.9, 0.9, 2, 2))) == ""
-    assert search.why_not(item()) == "--bbox"  # neither: it says nothing of its place
+    assert search.why_not(item()) == "--bbox"  # no location
 
 
-def test_cloud_cover():
+def test_cloud_cover_limit_is_inclusive():
     search = Search(max_cloud=20)
     assert search.why_not(item(**{"eo:cloud_cover": 20})) == ""
     assert search.why_not(item(**{"eo:cloud_cover": 20.1})) == "--max-cloud"

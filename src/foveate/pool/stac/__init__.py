@@ -1,9 +1,11 @@
-"""STAC: catalogues, collections, item collections, stac-geoparquet and APIs as imagery.
+"""Imagery from STAC: catalogues, collections, item collections, stac-geoparquet and APIs.
 
-An item is a scene. Its id is the scene's, the assets that are asked for are its bands, its plain
-properties are columns of its tiles, and what it says of scale, offset, nodata, size and place holds
-for its files. `sources` says what is STAC, `items` reads items, `search` which of them are meant,
-`assets` what is said of a file, `asset_source` reads it, and `rows` makes scenes of all that.
+An item becomes a scene with the id of the item. The requested assets are its bands, and its scalar
+properties are columns of its tiles. Scale, offset, nodata, size and georeferencing stated by the
+item replace those of its files.
+
+`sources` recognises STAC paths, `items` reads items, `search` filters them, `assets` parses asset
+metadata, `asset_source` reads asset files, and `rows` converts items to scenes.
 """
 
 from foveate.pool.stac.search import Search

@@ -1,4 +1,4 @@
-"""STAC APIs, asked by pystac-client; and files of catalogues that lie behind a URL."""
+"""Search STAC APIs with pystac-client, and download catalogue files over HTTP."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
     from foveate.pool.stac.search import Search
 
-MOST = 100_000  # items of one search: more are mostly a search without a place or a date
+MAX_ITEMS = 100_000  # for one search: more usually mean that date and bounding box are missing
 _PAGE = 250
-_WAIT = 30.0  # seconds for an answer
+_TIMEOUT = 30.0  # seconds
 
 
 def api_items(url: str, search: Search) -> Iterator[dict[str, Any]]:
-    """Yield the items of a collection of an API that are searched for.
+    """Yield the items of a collection of an API that match a search.
 
-    Dates and boxes are left to the API, and cloud cover where it can (conformance class query).
+    The API filters by date and box, and by cloud cover if it supports the query extension.
 
     Raises:
-        DataError: It does not answer, has no search or no such collection, or finds over 100,000.
+        DataError: The API does not respond, does not support item search, lacks the collection, or
+            finds more than 100,000 items.
         MissingExtraError: pystac-client is not installed.
     """
     _need_client()
@@ -42,23 +43,23 @@ def api_items(url: str, search: Search) -> Iterator[dict[str, Any]]:
         client = Client.open(root, stac_io=_client_io())
         if not client.conforms_to("ITEM_SEARCH"):
             raise DataError(
-                f"the API {root!r} has no search of items",
-                "Collections of an API are searched (STAC API, Item Search).",
-                "Give its items as a file.",
+                f"the API {root!r} does not support item search",
+                "Collections of an API are read by item search (STAC API, Item Search).",
+                "Give the items as a file.",
             )
-        found = client.search(
-            method=_method(client), collections=[name], limit=_PAGE, max_items=MOST + 1,
-            bbox=search.bbox or None, datetime=_moments(search),
+        results = client.search(
+            method=_method(client), collections=[name], limit=_PAGE, max_items=MAX_ITEMS + 1,
+            bbox=search.bbox or None, datetime=_datetime(search),
             query={CLOUD: {"lte": search.max_cloud}}
             if search.max_cloud is not None and client.conforms_to("QUERY") else None,
         )  # fmt: skip
         empty = True
-        for count, item in enumerate(found.items_as_dicts()):
-            if count == MOST:
+        for count, item in enumerate(results.items_as_dicts()):
+            if count == MAX_ITEMS:
                 raise DataError(
-                    f"the API {root!r} finds over {MOST:,} items of {name!r}",
-                    "A pool is opened from all items that are found.",
-                    "Say which: --datetime A/B, --bbox W,S,E,N, --max-cloud 20.",
+                    f"the API {root!r} finds over {MAX_ITEMS:,} items of {name!r}",
+                    "A pool contains all items that match.",
+                    "Restrict the search: --datetime A/B, --bbox W,S,E,N, --max-cloud 20.",
                 )
             empty = False
             yield item
@@ -71,10 +72,10 @@ def api_items(url: str, search: Search) -> Iterator[dict[str, Any]]:
 
 
 def api_text(url: str) -> str:
-    """Read a text behind a URL.
+    """Download a text file.
 
     Raises:
-        DataError: It does not answer, or there is nothing.
+        DataError: The server does not respond, or responds with an error.
         MissingExtraError: pystac-client is not installed.
     """
     _need_client()
@@ -89,26 +90,26 @@ def api_text(url: str) -> str:
 
 
 def _client_io() -> Any:
-    """Return what asks for files; it trusts whom the reader of imagery trusts."""
+    """Return an HTTP client that trusts SSL_CERT_FILE, as the imagery reader does."""
     from pystac_client.stac_api_io import StacApiIO
     from requests import Session
 
     class TrustingSession(Session):
-        def merge_environment_settings(self, *given: Any, **named: Any) -> Any:
-            found = super().merge_environment_settings(*given, **named)
-            authorities = os.environ.get("SSL_CERT_FILE")
-            return found | {"verify": authorities} if authorities else found
+        def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+            settings = super().merge_environment_settings(*args, **kwargs)
+            certificates = os.environ.get("SSL_CERT_FILE")
+            return settings | {"verify": certificates} if certificates else settings
 
-    found = StacApiIO(timeout=_WAIT)
-    own = TrustingSession()
-    own.adapters = found.session.adapters  # with its retries
-    found.session = own
-    return found
+    client_io = StacApiIO(timeout=_TIMEOUT)
+    session = TrustingSession()
+    session.adapters = client_io.session.adapters  # keeps its retries
+    client_io.session = session
+    return client_io
 
 
 @contextlib.contextmanager
 def _redacted_log() -> Generator[None]:
-    """Keep keys in addresses out of what the client logs of its retries."""
+    """Remove credentials in URLs from the retry log of the client."""
 
     def redacted(record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
@@ -123,22 +124,22 @@ def _redacted_log() -> Generator[None]:
 
 
 def _need_collection(client: Any, root: str, name: str) -> None:
-    """Refuse a collection that the API does not have."""
+    """Raise a DataError if the API lacks a collection."""
     if client.get_collection(name) is None:
         raise DataError(
             f"the API {root!r} has no collection {name!r}",
-            "A collection is named by its id.", "Check the name.",
+            "The name of a collection is its id.", "Check the name.",
         )  # fmt: skip
 
 
 def _method(client: Any) -> str:
-    """Return how the API is searched: POST where it says so, else GET."""
+    """Return the HTTP method for searches: POST if the API advertises it, else GET."""
     links = [link for link in client.links if link.rel == "search"]
     methods = {str(link.extra_fields.get("method", "GET")).upper() for link in links}
     return "POST" if "POST" in methods else "GET"
 
 
-def _moments(search: Search) -> str | None:
+def _datetime(search: Search) -> str | None:
     interval = search.interval()
     if interval is None:
         return None
@@ -147,21 +148,21 @@ def _moments(search: Search) -> str | None:
 
 
 def _failed(url: str, error: Exception) -> DataError:
-    """Say what an API answered, without what was asked: a query may hold a key."""
+    """Return an error with the response status but without the query, which may contain a key."""
     status = getattr(error, "status_code", None) or getattr(
         getattr(error, "response", None), "status_code", None
     )
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return DataError(
-            f"cannot read {url.partition('?')[0]!r}: its certificate is not accepted", "",
-            "Name the authorities to trust in one file: SSL_CERT_FILE=ca-bundle.pem.",
+            f"cannot read {url.partition('?')[0]!r}: its certificate is not trusted", "",
+            "Set SSL_CERT_FILE=ca-bundle.pem to a file with the certificates to trust.",
         )  # fmt: skip
-    what = f"it answers {status}" if status else "it does not answer as an API of STAC"
+    problem = f"it responds with {status}" if status else "it does not respond as a STAC API"
     return DataError(
-        f"cannot read {url.partition('?')[0]!r}: {what} ({type(error).__name__})",
-        "An address is https://HOST/.../collections/NAME, or that of a file of STAC.",
-        "Check the name of the collection, and the rights to read it."
-        if status else "Check the address and the network.",
+        f"cannot read {url.partition('?')[0]!r}: {problem} ({type(error).__name__})",
+        "A URL must be https://HOST/.../collections/NAME, or that of a STAC file.",
+        "Check the name of the collection and your permission to read it."
+        if status else "Check the URL and the network connection.",
     )  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def _need_client() -> None:
         import pystac_client  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"STAC behind an address of the network needs {error.name}, which is not installed",
-            "Files of STAC on this machine need no more than foveate.",
+            f"remote STAC needs {error.name}, which is not installed",
+            "Local STAC files need no extra packages.",
             "Install with: pip install 'foveate[stac]'.",
         ) from error

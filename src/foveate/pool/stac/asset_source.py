@@ -1,8 +1,8 @@
-"""An asset of a STAC item as a source: its file, read as the item says.
+"""Raster source for an asset of a STAC item.
 
-What the item says of nodata, scale and offset takes the place of what the file says. Where it also
-says size, place, type and number of bands, the header is not read before the first pixels are, and
-then compared.
+Nodata, scale and offset stated by the item replace those of the file. If the item also states
+shape, georeferencing, dtype and bands, the header is read only with the first pixels, and then
+compared with the item.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from foveate.raster.reading import Reading
 
 _MASKS = "masks inside the file, if it has any"
-_OFF = 0.01  # pixels that a corner may be off what the item says
+_CORNER_TOLERANCE = 0.01  # pixels between a corner of the file and of the item
 
 
 @dataclass(frozen=True)
 class AssetSource(FileSource):
-    """A file that an item of STAC describes; for the rest see `FileSource`.
+    """A raster file described by a STAC item; see `FileSource` for the other attributes.
 
     Attributes:
         item: Id of the item.
         asset: Key of the asset.
-        facts: What the item says.
+        facts: Metadata stated by the item.
 
     Raises:
-        DataError: On first use, when the file cannot be read or is not as the item says.
+        DataError: On first use, if the file cannot be read or contradicts the item.
     """
 
     item: str = ""
@@ -54,18 +54,18 @@ class AssetSource(FileSource):
 
     @property
     def who(self) -> str:
-        """The asset in messages."""
+        """Name of the asset in messages."""
         return f"the asset {self.asset!r} of the item {self.item!r}"
 
     @cached_property
     def info(self) -> SourceInfo:
-        """What the item says, as far as that is enough, else what the header says."""
+        """Metadata of the item if complete, else of the header of the file."""
         if not self.facts.complete:
-            return self._named(lambda: self.described(*self._file, self._reading))
-        stored = self._claimed
-        found = self.described(stored, self.state, self._decided(stored))
-        # Whether the file has a mask, too, is known when it is opened: all pixels are looked at.
-        return replace(found, masked=True, rules=(*found.rules, _MASKS))
+            return self._with_context(lambda: self.described(*self._file, self._reading))
+        stored = self._stated
+        info = self.described(stored, self.state, self._decide(stored))
+        # Only the file shows whether it contains a mask: assume one, so that pixels are checked.
+        return replace(info, masked=True, rules=(*info.rules, _MASKS))
 
     def read(
         self,
@@ -75,7 +75,7 @@ class AssetSource(FileSource):
         out_shape: tuple[int, int] | None = None,
     ) -> Raster:
         """Read a window; see `Source.read`."""
-        return self._named(
+        return self._with_context(
             lambda: self._checked and FileSource.read(
                 self, window, bands=bands, out_shape=out_shape
             )
@@ -83,48 +83,48 @@ class AssetSource(FileSource):
 
     def stored(self, window: Window | None = None) -> StoredPixels:
         """Read a window as the file stores it; see `FileSource.stored`."""
-        return self._named(lambda: self._checked and FileSource.stored(self, window))
+        return self._with_context(lambda: self._checked and FileSource.stored(self, window))
 
     @cached_property
     def _file(self) -> tuple[Stored, str]:
-        """What the file says of itself, in the words of the item where it has some."""
-        stored, content = FileSource._file.func(self)  # noqa: SLF001  (its own)
-        said = (self.facts.nodata, self.facts.scaling)
-        if not any(said):
+        """Header of the file, with values of the item taking precedence, and its digest."""
+        stored, content = FileSource._file.func(self)  # noqa: SLF001  (base class)
+        overrides = (self.facts.nodata, self.facts.scaling)
+        if not any(overrides):
             return stored, content
-        return replace(stored, header=self._overlaid(stored.header)), digest([content, *said])
+        return replace(stored, header=self._override(stored.header)), digest([content, *overrides])
 
     @cached_property
-    def _claimed(self) -> Stored:
-        """What the item says of the file."""
+    def _stated(self) -> Stored:
+        """Header of the file as stated by the item."""
         facts = self.facts
-        assert facts.shape is not None  # noqa: S101  (asked of complete facts)
+        assert facts.shape is not None  # noqa: S101  (only used if `facts.complete`)
         header = FileHeader(
             driver="", dtypes=(facts.dtype,) * len(facts.names), descriptions=facts.names,
             nodata=(None,) * len(facts.names), georeferenced=True,
         )  # fmt: skip
-        return Stored(self._overlaid(header), facts.shape, facts.geobox, "")
+        return Stored(self._override(header), facts.shape, facts.geobox, "")
 
     @property
     def state(self) -> str:
-        """What tells this content from another, without reading it."""
+        """Digest of path, size, time and stated metadata: identifies the content unread."""
         path = self.path
         if not is_url(path) and Path(path).is_file():
             status = Path(path).stat()
             path = f"{Path(path).name} {status.st_size} {status.st_mtime_ns}"
         facts = self.facts
-        place = [] if facts.geobox is None else [str(facts.geobox.crs), *facts.geobox.affine[:6]]
-        said = (facts.names, facts.dtype, facts.shape, facts.nodata, facts.scaling)
-        return digest([path, facts.state, place, *said])
+        grid = [] if facts.geobox is None else [str(facts.geobox.crs), *facts.geobox.affine[:6]]
+        stated = (facts.names, facts.dtype, facts.shape, facts.nodata, facts.scaling)
+        return digest([path, facts.state, grid, *stated])
 
-    def _overlaid(self, header: FileHeader) -> FileHeader:
-        """Return a header with what the item says of values in place of what it says."""
+    def _override(self, header: FileHeader) -> FileHeader:
+        """Replace nodata and scaling of a header by those of the item, if stated."""
         facts = self.facts
-        for what in (facts.nodata, facts.scaling):
-            if what and len(what) != len(header.dtypes):
+        for values in (facts.nodata, facts.scaling):
+            if values and len(values) != len(header.dtypes):
                 raise DataError(
-                    f"{self.who} has {len(header.dtypes)} bands, the item describes {len(what)}",
-                    "An item describes every band of an asset.",
+                    f"{self.who} has {len(header.dtypes)} bands, the item describes {len(values)}",
+                    "An item must describe every band of an asset.",
                 )
         if facts.nodata:
             mask = "" if header.mask == "values" else header.mask
@@ -134,45 +134,45 @@ class AssetSource(FileSource):
             header = replace(header, scaling=() if plain else facts.scaling, unscalable="")
         return header
 
-    def _decided(self, stored: Stored) -> Reading:
+    def _decide(self, stored: Stored) -> Reading:
         return decide(
             stored.header, Asked(self.nodata, self.palette, self.physical, self.labels)
         )  # fmt: skip
 
     @cached_property
     def _checked(self) -> bool:
-        """Whether the file is as the item says.
+        """True if the file agrees with the item.
 
         Raises:
-            DataError: It is not.
+            DataError: Shape, bands, dtype or georeferencing differ.
         """
         if not self.facts.complete:
             return True
-        claimed, real = self._claimed, self._file[0]
-        own, reading = self._decided(claimed), self._reading
-        for what, says, has in (
-            ("pixels", "{} x {}".format(*claimed.shape), "{} x {}".format(*real.shape)),
-            ("bands", own.bands, reading.bands),
-            ("values of type", own.dtype, reading.dtype),
+        stated, actual = self._stated, self._file[0]
+        expected, reading = self._decide(stated), self._reading
+        for name, says, has in (
+            ("pixels", "{} x {}".format(*stated.shape), "{} x {}".format(*actual.shape)),
+            ("bands", expected.bands, reading.bands),
+            ("values of type", expected.dtype, reading.dtype),
         ):
             if says != has:
                 raise DataError(
-                    f"{self.who} has {has} {what}, and the item says {says}"
-                    if what != "values of type"
+                    f"{self.who} has {has} {name}, and the item says {says}"
+                    if name != "values of type"
                     else f"{self.who} has values of type {has}, and the item says {says}",
-                    "Tiles are cut by what the item says.", "Correct the item.",
+                    "Tiles are cut by the metadata of the item.", "Correct the item.",
                 )  # fmt: skip
-        if not _same_place(claimed.geobox, real.geobox):
+        if not _same_grid(stated.geobox, actual.geobox):
             raise DataError(
                 f"{self.who} lies elsewhere than the item says (proj:transform, proj:code)",
-                "Tiles are cut by what the item says.", "Correct the item.",
+                "Tiles are cut by the metadata of the item.", "Correct the item.",
             )  # fmt: skip
         return True
 
-    def _named(self, work: Any) -> Any:
-        """Do some work; errors name the item and the asset."""
+    def _with_context(self, function: Any) -> Any:
+        """Call a function; its errors name the item and the asset."""
         try:
-            return work()
+            return function()
         except FoveateError as error:
             if self.who in error.given:
                 raise
@@ -181,33 +181,36 @@ class AssetSource(FileSource):
 
 
 def need_asset(source: AssetSource) -> AssetSource:
-    """Return an asset whose file is there, as far as that is seen without a request.
+    """Return the source after a check, without requests, that it can be opened.
 
     Raises:
-        DataError: It is a path of this machine, and there is no such file.
-        MissingExtraError: It is a URL, without the packages for that.
+        DataError: A local file does not exist.
+        MissingExtraError: The packages for remote files are not installed.
     """
     if is_url(source.path):
         need_cloud(URL(source.path))
     elif not Path(source.path).is_file():
         raise DataError(
-            f"{source.who} is not there: {printable(source.path)!r}",
-            "Each asset that is read is a file.",
-            "Fetch it, correct the item, or leave the item out (--datetime, --bbox).",
+            f"{source.who} does not exist: {printable(source.path)!r}",
+            "Each requested asset must be an existing file.",
+            "Download it, correct the item, or exclude the item (--datetime, --bbox).",
         )
     return source
 
 
-def _same_place(claimed: GeoBox | None, real: GeoBox | None) -> bool:
-    """Say whether corners agree to a hundredth of a pixel, and the CRS; of what both state."""
-    if claimed is None or real is None:
-        return real is None or claimed is None
-    if claimed.crs and real.crs and not same_crs(str(claimed.crs), str(real.crs)):
+def _same_grid(stated: GeoBox | None, actual: GeoBox | None) -> bool:
+    """Return whether the CRS is equal and corners agree within the tolerance.
+
+    A geobox or CRS that either side lacks is not compared.
+    """
+    if stated is None or actual is None:
+        return True
+    if stated.crs and actual.crs and not same_crs(str(stated.crs), str(actual.crs)):
         return False
-    h, w = claimed.shape
-    back = ~real.affine
-    corners = [(claimed.affine @ (x, y), (x, y)) for x, y in ((0, 0), (w, 0), (0, h), (w, h))]
+    h, w = stated.shape
+    to_pixels = ~actual.affine
+    corners = [(stated.affine @ (x, y), (x, y)) for x, y in ((0, 0), (w, 0), (0, h), (w, h))]
     return all(
-        max(abs(a - b) for a, b in zip(back @ there, here, strict=True)) <= _OFF
-        for there, here in corners
+        max(abs(a - b) for a, b in zip(to_pixels @ point, pixel, strict=True)) <= _CORNER_TOLERANCE
+        for point, pixel in corners
     )

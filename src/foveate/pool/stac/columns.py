@@ -1,4 +1,4 @@
-"""Properties of items as columns of the tiles that are cut from them."""
+"""Convert item properties to columns of the tiles."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def item_columns(items: Sequence[ItemScene], tiles: Tiles) -> Attributes | None:
-    """Return the properties of the item of each tile, (n,) values each; None without items.
+    """Return one column of (n,) values for each property, or None without items.
 
-    A property that is a number in some items and a text in others is a text. What an item does not
-    state is missing.
+    If the type of a property differs between items, its column contains text. Values are null for
+    items that lack the property.
 
     Args:
-        items: One a scene.
+        items: One item for each scene.
         tiles: n tiles of these scenes.
     """
     import pyarrow as pa

@@ -1,11 +1,11 @@
-"""Items of STAC: from files in JSON, catalogues of them, tables in Parquet, and APIs.
+"""Read STAC items from JSON files, catalogues, stac-geoparquet files and APIs.
 
-Files in JSON are read as they are, not through pystac: an item is looked at once, for a few
-members, and ten thousand of them take 2 s instead of 12. Tables are read by pyarrow, block by
-block, which takes as long as rustac and half of the memory. APIs are asked by pystac-client.
+JSON is parsed directly, not through pystac, because only a few members of each item are needed:
+ten thousand items take 2 s instead of 12 s. Parquet is read by pyarrow in batches, which takes as
+long as rustac and half the memory. APIs are queried with pystac-client.
 
-Relative addresses in a file are relative to that file. Those in an item of a list are relative to
-the item's own address, where it states one (link ``self``), else to the file of the list.
+Relative hrefs are relative to the file that contains them. In an item collection, they are relative
+to the ``self`` link of the item if it has one, else to the file of the collection.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
     from foveate.pool.stac.search import Search
 
-_REQUESTS, _AHEAD = 16, 64  # side by side, and sent for before they are looked at
-_ROWS = 2048  # of a table, made into items at a time
+_REQUESTS, _AHEAD = 16, 64  # concurrent requests, and files requested in advance
+_ROWS = 2048  # batch size of a table
 _CORE = ("type", "stac_version", "stac_extensions", "id", "bbox", "links", "assets", "collection")
-_ALLOWED = "STAC is a Catalog, Collection, Feature (an item) or FeatureCollection in JSON."
+_ALLOWED = "STAC JSON is a Catalog, Collection, Feature (an item) or FeatureCollection."
 
 
 class Item(NamedTuple):
-    """An item, and the address that its own are relative to.
+    """A STAC item and the base of its relative hrefs.
 
     Attributes:
-        content: What it says, as in JSON.
+        content: Parsed JSON.
         base: Path or URL.
     """
 
@@ -50,158 +50,162 @@ class Item(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its id."""
+        """The id of the item."""
         return str(self.content["id"])
 
 
 def read_items(path: str, search: Search) -> Iterator[Item]:
-    """Yield all items that a path leads to; an API leaves out what is not searched for.
+    """Yield all items of a file, table, catalogue or API.
+
+    Only APIs apply the search; the caller filters the items of other sources.
 
     Raises:
-        DataError: It cannot be read, or is no STAC.
-        MissingExtraError: Something of the network, without the packages for it.
+        DataError: A file cannot be read or is not STAC.
+        MissingExtraError: The packages for remote files are not installed.
     """
     kind = kind_of(path)
     path = str(locate(path)) if is_url(path) else path  # without credentials
     if kind == "api":
-        yield from (Item(item, _own(item, path)) for item in api_items(path, search))
+        yield from (Item(item, _base(item, path)) for item in api_items(path, search))
     elif kind == "table":
-        yield from _of_table(locate(path))
+        yield from _table_items(locate(path))
     else:
-        yield from _of_json(path)
+        yield from _json_items(path)
 
 
 def resolve(href: str, base: str) -> str:
-    """Return an address as the text of a path or URL, relative ones from `base`.
+    """Return an href as a path or URL; a relative one is resolved against `base`.
 
     Raises:
-        ParameterError: A URL of a scheme that is not read.
+        ParameterError: The scheme of the URL is not supported.
     """
     if is_url(base) and not is_url(href) and not href.startswith("file:"):
-        href = urljoin(base, href) if base.startswith("http") else _joined(base, href)
-    place = locate(href)
-    if isinstance(place, Path) and not place.is_absolute():
-        return os.path.normpath(Path(base).parent / place)
-    return str(place)  # without credentials, which `locate` keeps apart
+        href = urljoin(base, href) if base.startswith("http") else _join_store(base, href)
+    location = locate(href)
+    if isinstance(location, Path) and not location.is_absolute():
+        return os.path.normpath(Path(base).parent / location)
+    return str(location)  # without credentials: `locate` stores them separately
 
 
-def _joined(base: str, href: str) -> str:
-    """Join addresses of a store, whose scheme `urljoin` does not know."""
+def _join_store(base: str, href: str) -> str:
+    """Join URLs of an object store, whose scheme `urljoin` does not support."""
     scheme, _, rest = base.partition("://")
     return f"{scheme}://" + urljoin(f"http://{rest}", href).removeprefix("http://")
 
 
-def _of_json(path: str) -> Iterator[Item]:
-    """Yield the items of a file, and of those that it leads to."""
-    waiting, seen = [(path, "")], {path}  # grows: catalogues are followed level by level
-    for (here, _), content in zip(waiting, _contents(waiting), strict=False):
+def _json_items(path: str) -> Iterator[Item]:
+    """Yield the items of a JSON file and of the files it links to, breadth first."""
+    queue, seen = [(path, "")], {path}  # the queue grows while it is iterated
+    for (current, _), content in zip(queue, _fetch_all(queue), strict=False):
         kind = content.get("type")
         if kind == "Feature":
-            yield Item(_checked(content, here), here)
+            yield Item(_checked(content, current), current)
             continue
         if kind == "FeatureCollection":
             for item in content.get("features") or ():
-                yield Item(_checked(item, here), _own(item, here))
+                yield Item(_checked(item, current), _base(item, current))
             continue
         if kind not in ("Catalog", "Collection") and "stac_version" not in content:
-            what = f"its type is {kind!r}" if kind else "it has no type"
-            raise DataError(f"{_named(here)} is no STAC: {what}", _ALLOWED, "Check the path.")
+            problem = f"its type is {kind!r}" if kind else "it has no type"
+            raise DataError(
+                f"{_quote(current)} is not STAC: {problem}", _ALLOWED, "Check the path."
+            )
         for link in content.get("links") or ():
             if link.get("rel") in ("child", "item") and link.get("href"):
-                there = resolve(link["href"], here)
-                if there not in seen:
-                    seen.add(there)
-                    waiting.append((there, here))
+                target = resolve(link["href"], current)
+                if target not in seen:
+                    seen.add(target)
+                    queue.append((target, current))
 
 
-def _contents(waiting: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield the contents of files in order; those behind URLs are fetched side by side.
+def _fetch_all(queue: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the contents of files in order; URLs are fetched concurrently.
 
     Args:
-        waiting: (path or URL, the file that leads to it); may grow meanwhile.
+        queue: (path or URL, path or URL of the file that links to it); may grow meanwhile.
     """
     threads = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="foveate-stac")
-    coming: deque[Future[dict[str, Any]]] = deque()
+    pending: deque[Future[dict[str, Any]]] = deque()
     try:
-        for number, (here, whence) in enumerate(waiting):
-            if not is_url(here):
-                yield _content(here, whence)
+        for number, (path, parent) in enumerate(queue):
+            if not is_url(path):
+                yield _load_json(path, parent)
                 continue
-            for there, led in waiting[number + len(coming) : number + _AHEAD]:
-                if not is_url(there):
+            for ahead, ahead_parent in queue[number + len(pending) : number + _AHEAD]:
+                if not is_url(ahead):
                     break
-                coming.append(threads.submit(_content, there, led))
-            yield coming.popleft().result()
+                pending.append(threads.submit(_load_json, ahead, ahead_parent))
+            yield pending.popleft().result()
     finally:
         threads.shutdown(cancel_futures=True)
 
 
-def _content(path: str, whence: str) -> dict[str, Any]:
-    """Read a file in JSON.
+def _load_json(path: str, parent: str) -> dict[str, Any]:
+    """Load a JSON file.
 
     Args:
         path: Path or URL.
-        whence: The file that leads to it, or "".
+        parent: Path or URL of the file that links to it, or "".
     """
-    led = f", which {_named(whence)} leads to" if whence else ""
-    text = _text(locate(path)) if is_url(path) else None
+    linked = f", linked from {_quote(parent)}" if parent else ""
+    text = _read_text(locate(path)) if is_url(path) else None
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8") if text is None else text)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"cannot read {_named(path)}{led}: {reason(error)}", _ALLOWED,
-            "Correct the link, or fetch the file." if whence else "Check the path.",
+            f"cannot read {_quote(path)}{linked}: {reason(error)}", _ALLOWED,
+            "Correct the link, or download the file." if parent else "Check the path.",
         ) from error  # fmt: skip
     if not isinstance(content, dict):
-        raise DataError(f"{_named(path)}{led} is no STAC: it is no object", _ALLOWED)
+        raise DataError(f"{_quote(path)}{linked} is not STAC: it is not a JSON object", _ALLOWED)
     return content
 
 
-def _text(place: Location) -> str:
-    """Read a text behind a URL: of a store through `foveate.remote`, of a web server as an API's.
+def _read_text(location: Location) -> str:
+    """Read a remote text file, from an object store or through the HTTP client of STAC APIs.
 
     Raises:
-        DataError: It cannot be read.
-        MissingExtraError: The packages for it are not installed.
+        DataError: The file cannot be read.
+        MissingExtraError: The packages for remote files are not installed.
     """
-    if isinstance(place, URL) and place.scheme in STORES:
-        opened = open_object(place)
+    if isinstance(location, URL) and location.scheme in STORES:
+        opened = open_object(location)
         return opened.read(0, opened.meta.size).decode("utf-8", "replace")
-    return api_text(str(place))
+    return api_text(str(location))
 
 
-def _checked(item: Any, where: str) -> dict[str, Any]:
-    """Return an item that can be one.
+def _checked(item: Any, path: str) -> dict[str, Any]:
+    """Return a feature as an item; missing properties are added as an empty dict.
 
     Raises:
-        DataError: It has no id or no assets.
+        DataError: The feature has no id or no assets.
     """
-    lacking = "an id" if not isinstance(item, dict) or not item.get("id") else ""
-    if not lacking and not isinstance(item.get("assets"), dict):
-        lacking = "assets"
-    if lacking:
+    missing = "id" if not isinstance(item, dict) or not item.get("id") else ""
+    if not missing and not isinstance(item.get("assets"), dict):
+        missing = "assets"
+    if missing:
         raise DataError(
-            f"{_named(where)} is no STAC: a feature has not {lacking}",
+            f"{_quote(path)} is not STAC: a feature has no {missing}",
             "An item has an id, properties and assets.",
-            "Features without assets are outlines: give imagery, and the file to --exclude.",
+            "Features without assets are outlines: give imagery, and pass this file to --exclude.",
         )
     if not isinstance(item.get("properties"), dict):
         item = {**item, "properties": {}}
     return item
 
 
-def _of_table(path: Location) -> Iterator[Item]:
-    """Yield the items of a table, block by block."""
+def _table_items(path: Location) -> Iterator[Item]:
+    """Yield the items of a stac-geoparquet file, batch by batch."""
     with open_bytes(path) as opened:
         file = open_parquet(opened, path)
         for batch in file.iter_batches(_ROWS, use_threads=False):
             for row in batch.to_pylist():
-                item = _of_row(row)
-                yield Item(_checked(item, str(path)), _own(item, str(path)))
+                item = _row_to_item(row)
+                yield Item(_checked(item, str(path)), _base(item, str(path)))
 
 
-def _of_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of stac-geoparquet as an item: its properties are columns there."""
+def _row_to_item(row: dict[str, Any]) -> dict[str, Any]:
+    """Convert a row of stac-geoparquet, where properties are columns, to an item."""
     import shapely
 
     box, geometry = row.pop("bbox", None), row.pop("geometry", None)
@@ -211,25 +215,25 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
     item["geometry"] = None
     if geometry is not None:
         item["geometry"] = shapely.geometry.mapping(shapely.from_wkb(geometry))
-    item["properties"] = {k: _stated(v) for k, v in row.items() if v is not None}
-    return {**item, "assets": _stated(item.get("assets"))}
+    item["properties"] = {k: _to_json(v) for k, v in row.items() if v is not None}
+    return {**item, "assets": _to_json(item.get("assets"))}
 
 
-def _stated(value: Any) -> Any:
-    """Leave out what a row has only because others have it; dates as text."""
+def _to_json(value: Any) -> Any:
+    """Convert dates to text and drop null members, which Parquet adds if other rows have them."""
     if isinstance(value, dict):
-        return {k: _stated(v) for k, v in value.items() if v is not None}
+        return {k: _to_json(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [_stated(v) for v in value]
+        return [_to_json(v) for v in value]
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _own(item: Any, where: str) -> str:
-    """Return the address of an item of a list: its own, else that of the list."""
+def _base(item: Any, path: str) -> str:
+    """Return the ``self`` link of an item, else the path of the file that lists it."""
     links = item.get("links") if isinstance(item, dict) else None
-    found = next((one.get("href") for one in links or () if one.get("rel") == "self"), None)
-    return resolve(found, where) if found else where
+    href = next((link.get("href") for link in links or () if link.get("rel") == "self"), None)
+    return resolve(href, path) if href else path
 
 
-def _named(path: str) -> str:
+def _quote(path: str) -> str:
     return repr(printable(path))

@@ -1,4 +1,4 @@
-"""Scenes from items: which assets are read, under which name, and what is known of them."""
+"""Convert STAC items to scenes: choose assets, parse their metadata, and assign unique names."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from foveate.pool.stac.search import Search
 
 _EXAMPLES = 3
-_WINDOW = "foveate:window"  # of an item that is a tile: see `foveate.export.stac`
+_WINDOW = "foveate:window"  # property of exported tiles, see `foveate.export.stac`
 DATE = "datetime"
 
 
 @dataclass(frozen=True)
 class ItemScene:
-    """A scene that an item describes.
+    """A scene described by a STAC item.
 
     Attributes:
-        name: Id of the item; with that of its collection where ids repeat.
-        href: Path or URL of the item, or of the list that it is in.
-        bands: Key and facts of each asset that is read.
-        quality: Key and facts of its quality raster, or None.
-        quality_kind: What that holds: "scl" or "qa_pixel"; "" where its name does not tell.
-        properties: Its plain properties: numbers, truth values and texts.
+        name: Id of the item, prefixed with the id of its collection if several collections use it.
+        href: Path or URL of the item, or of the file that lists it.
+        bands: Key and metadata of each asset to read.
+        quality: Key and metadata of the quality raster, or None.
+        quality_kind: "scl" or "qa_pixel"; "" if its name does not indicate the kind.
+        properties: Scalar properties of the item: numbers, booleans and strings.
     """
 
     name: str
@@ -47,10 +47,11 @@ class ItemScene:
     properties: Mapping[str, Any]
 
     def sources(self, nodata: float | None = None) -> tuple[AssetSource, ...]:
-        """Return the assets as sources.
+        """Return one source for each asset.
 
         Raises:
-            DataError: A file is not there.
+            DataError: A local file does not exist.
+            MissingExtraError: The packages for remote files are not installed.
         """
         return tuple(
             need_asset(AssetSource(facts.href, nodata, item=self.name, asset=key, facts=facts))
@@ -59,7 +60,7 @@ class ItemScene:
 
     @property
     def quality_source(self) -> AssetSource | None:
-        """Its quality raster, which need not be there; None without one."""
+        """The quality raster, or None. Whether the file exists is not checked."""
         if self.quality is None:
             return None
         key, facts = self.quality
@@ -67,15 +68,15 @@ class ItemScene:
 
 
 def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], list[Note]]:
-    """Return the scenes of the items that are searched for, and notes on those left out.
+    """Return the scenes of all items that match a search, and notes on the other items.
 
     Raises:
-        DataError: A path cannot be read or is no STAC, no item is left, an item is a tile that was
-            chosen, or an item has not the assets.
-        ParameterError: Items have several assets of imagery, and none is asked for.
+        DataError: A path cannot be read or is not STAC, no item matches, an item is a tile exported
+            by foveate, or an item lacks a requested asset.
+        ParameterError: An item has several image assets and none was requested.
     """
     found: dict[tuple[str, str], ItemScene] = {}
-    left: Counter[str] = Counter()
+    left: Counter[str] = Counter()  # skipped items by the option that excludes them
     for path in paths:
         for item in read_items(path, search):
             why = search.why_not(item.content)
@@ -86,8 +87,9 @@ def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], 
             scene = _scene(item, search)
             if key in found and found[key].bands != scene.bands:
                 raise DataError(
-                    f"two items are called {item.name!r}", "Ids of items of a collection differ.",
-                    "Leave one of them out.",
+                    f"two different items have the id {item.name!r}",
+                    "Item ids must be unique within a collection.",
+                    "Remove one of them.",
                 )  # fmt: skip
             found[key] = scene
     if not found:
@@ -99,10 +101,9 @@ def _scene(item: Item, search: Search) -> ItemScene:
     assets = item.content["assets"]
     if _WINDOW in item.content["properties"]:
         raise DataError(
-            f"the item {item.name!r} is a tile of an image, chosen by foveate",
-            "An item is a scene and read as a whole; the assets of this one are all of the image.",
-            "Give the imagery that it was chosen from; or export the tiles as images of their own: "
-            "--to chips.",
+            f"the item {item.name!r} is a tile that foveate selected from an image",
+            "An item is read as a whole scene; the assets of this one contain the whole image.",
+            "Give the original imagery, or export the tiles as separate images: --to chips.",
         )
     bands = tuple((key, facts_of(item, key)) for key in bands_of(item, search.assets))
     key = quality_of(item, search.quality)
@@ -124,7 +125,7 @@ def _scene(item: Item, search: Search) -> ItemScene:
 
 
 def _with_names(found: Mapping[tuple[str, str], ItemScene]) -> list[ItemScene]:
-    """Return the scenes with one name each, sorted."""
+    """Return the scenes sorted by unique names."""
     from dataclasses import replace
 
     times = Counter(name for _, name in found)
@@ -139,13 +140,13 @@ def _nothing(paths: Sequence[str], left: Counter[str]) -> DataError:
     where = ", ".join(printable(path.partition("?")[0]) for path in paths[:_EXAMPLES])
     if not left:
         return DataError(
-            f"no item in {where!r}", "Catalogues lead to items by links (rel: item, child).",
-            "Check the path, or the place and date that are searched for.",
+            f"no item in {where!r}", "Catalogues link to items (rel: item, child).",
+            "Check the path, or widen --datetime and --bbox.",
         )  # fmt: skip
     why = ", ".join(f"{count:,} by {option}" for option, count in left.items())
     return DataError(
-        f"no item in {where!r} is left of {left.total():,}: {why}",
-        "What an item does not say (a date, a place, eo:cloud_cover) meets no condition of it.",
+        f"none of {left.total():,} items in {where!r} matches; excluded: {why}",
+        "An item without a date, a location or eo:cloud_cover does not match a condition on it.",
         f"Widen {max(left, key=left.__getitem__)}.",
     )
 
@@ -153,15 +154,18 @@ def _nothing(paths: Sequence[str], left: Counter[str]) -> DataError:
 def _notes(
     left: Counter[str], kept: int, scenes: Sequence[ItemScene], search: Search
 ) -> list[Note]:
-    """Say how many items are left out, and which have no quality raster where others have one."""
+    """Return notes on the number of skipped items and on missing quality rasters.
+
+    If no item has a quality raster, they are reported only if the search names one.
+    """
     notes = []
     if left:
         why = ", ".join(f"{count:,} by {option}" for option, count in left.items())
-        text = f"{kept:,} of {kept + left.total():,} items are read: {why} are left out"
+        text = f"{kept:,} of {kept + left.total():,} items are read; skipped: {why}"
         notes.append(Note("files", text))
-    bare = [scene.name for scene in scenes if scene.quality is None]
-    if bare and (len(bare) < kept or search.quality not in ((), ("none",))):
-        text = f"{len(bare)} of {kept} items have no quality raster, the first is {bare[0]!r}"
-        hint = "Nothing is known of clouds there; name the asset: --quality NAME"
-        notes.append(Note("validity", text, hint, tuple(bare)))
+    missing = [scene.name for scene in scenes if scene.quality is None]
+    if missing and (len(missing) < kept or search.quality not in ((), ("none",))):
+        text = f"{len(missing)} of {kept} items have no quality raster, the first is {missing[0]!r}"
+        hint = "Clouds are not detected in these items; name the asset: --quality NAME"
+        notes.append(Note("validity", text, hint, tuple(missing)))
     return notes

@@ -1,4 +1,4 @@
-"""What is STAC among the paths that are given for images: told by names, and by columns."""
+"""Recognise STAC among image paths, by file names, URLs and Parquet columns."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ if TYPE_CHECKING:
 TABLES = (".parquet", ".geoparquet", ".pq")
 _JSON = (".json", ".geojson")
 _API = re.compile(r"(https?://.+)/collections/([^/?#]+)/?", re.IGNORECASE)
-_COLUMNS = {"assets", "links", "stac_version"}  # of a table of items, beside id and geometry
+_COLUMNS = {"assets", "links", "stac_version"}  # required in stac-geoparquet
 
 Kind = Literal["", "api", "json", "table"]
 
 
 def stac_paths(images: Sequence[str | Path] | str | Path) -> list[str] | None:
-    """Return the paths if they are STAC, None if they are files of another kind.
+    """Return the paths if all are STAC, or None if none is.
 
-    STAC are files in JSON, tables in Parquet with a column of assets (stac-geoparquet), and
-    collections of APIs (``https://HOST/.../collections/NAME``).
+    STAC paths are JSON files, stac-geoparquet files (Parquet with the columns assets, links and
+    stac_version), and collection URLs of APIs (``https://HOST/.../collections/NAME``).
 
     Raises:
-        ParameterError: Some are and some are not.
+        ParameterError: The paths mix STAC with other files.
     """
-    given = [images] if isinstance(images, str | Path) else list(images)
-    kinds = [kind_of(str(path)) for path in given]
+    paths = [images] if isinstance(images, str | Path) else list(images)
+    kinds = [kind_of(str(path)) for path in paths]
     if not any(kinds):
         return None
     if not all(kinds):
         raise ParameterError(
-            f"{str(given[kinds.index('')])!r} beside a STAC catalogue",
-            "A pool is made of items of STAC, or of other files.",
-            "Give the catalogues alone, or images alone.",
+            f"{str(paths[kinds.index('')])!r} beside a STAC catalogue",
+            "A pool contains either STAC items or other files.",
+            "Give only catalogues, or only images.",
         )
-    return [str(path) for path in given]
+    return [str(path) for path in paths]
 
 
 def kind_of(path: str) -> Kind:
-    """Return what kind of STAC a path leads to, "" for none."""
+    """Return the kind of STAC of a path, or "" if it is not STAC.
+
+    Reads the schema of Parquet files.
+    """
     if _API.fullmatch(path) and not path.lower().endswith(_JSON):
         return "api"
     plain = path.partition("?")[0] if is_url(path) else path
@@ -54,15 +57,15 @@ def kind_of(path: str) -> Kind:
 
 
 def is_api(path: str | Path) -> bool:
-    """Say whether a path is a collection of an API."""
+    """Return whether a path is the URL of a collection of an API."""
     return kind_of(str(path)) == "api"
 
 
 def api_of(url: str) -> tuple[str, str]:
-    """Return the root of an API and the name of the collection."""
-    found = _API.fullmatch(url)
-    assert found is not None  # noqa: S101  (asked of APIs)
-    return found[1], found[2]
+    """Split the URL of a collection into the root of its API and the id of the collection."""
+    match = _API.fullmatch(url)
+    assert match is not None  # noqa: S101  (callers check `is_api`)
+    return match[1], match[2]
 
 
 def _is_table(path: str) -> bool:
@@ -70,13 +73,13 @@ def _is_table(path: str) -> bool:
         if set(schema_of(locate(path)).names) >= _COLUMNS:
             return True
         raise DataError(
-            f"{str(locate(path))!r} is no table of STAC items",
+            f"{str(locate(path))!r} is not a table of STAC items",
             "Such a table (stac-geoparquet) has the columns assets, links and stac_version.",
-            "Embeddings are read from this machine: download the file.",
+            "Embeddings must be local files: download the file first.",
         )
     if not Path(path).is_file():
         return False
     try:
         return set(schema_of(Path(path)).names) >= _COLUMNS
     except DataError:
-        return False  # the reader of embeddings says what is wrong with it
+        return False  # the embeddings reader reports the error
