@@ -1,7 +1,7 @@
 """Statistics of pairs: scenes, tiles, area and concepts, by split and by region.
 
 The same statistics as Table 5 and Figure 6 of the cross-scale paper for GL-10M. Splits are those of
-a training with the same shares and seed. A region is a group of scenes; a group is in one split.
+a training with the same options. A region is a group of scenes; a group is in one split.
 """
 
 from __future__ import annotations

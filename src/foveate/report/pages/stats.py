@@ -35,7 +35,7 @@ def stats(run: PoolData) -> Page:
         lead=[ui.Figures(_figures(found))], facts=facts,
         sections=[
             Section("splits", "Splits", [_splits(found)],
-                    "The split of a training with these shares and this seed.", "Splits"),
+                    "The split of a training with the same --val, --test and --seed.", "Splits"),
             Section("concepts", "Concepts", _concepts(found), (
                 "Bars: number of scenes that show the concept. A concept in few training scenes is "
                 "hardly learned, and one in no test scene is not evaluated."), "Concepts"),
