@@ -158,5 +158,5 @@ def test_a_disk_that_fills_in_the_middle_loses_one_shard(images, whole, tmp_path
 def test_workers_that_are_killed_over_a_shard_again_and_again_end_the_run():
     # Of the standard library: a test file is no module of a worker's.
     kill = functools.partial(functools.partial, signal.raise_signal)
-    with pytest.raises(StorageError, match="3 workers were lost over the shard 9"):
+    with pytest.raises(StorageError, match="3 workers were lost while processing shard 9"):
         dict(map_shards(kill, [signal.SIGKILL, 0], Placement(2)))

@@ -1,4 +1,4 @@
-"""Rows are divided into shards, each once; what is held stays where it is."""
+"""Division of rows into shards: every row once, existing shards unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foveate.run.division import Part, SceneRows, divide, lacking
 
 SPEC = EncoderSpec(name="m", dim=2)
 scenes = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 9), min_size=1).map(
-    lambda found: [SceneRows(name, f"{n} rows of {name}", n) for name, n in found.items()]
+    lambda rows: [SceneRows(name, f"{n} rows of {name}", n) for name, n in rows.items()]
 )
 
 
@@ -23,22 +23,22 @@ def rows_of(parts):
     return [(p.scene, p.key, i) for p in parts for i in range(p.start, p.stop)]
 
 
-def wanted_rows(wanted):
-    return [(s.scene, s.key, i) for s in wanted for i in range(s.rows)]
+def pool_rows(pool):
+    return [(s.scene, s.key, i) for s in pool for i in range(s.rows)]
 
 
 @given(scenes, st.integers(1, 8))
-def test_every_row_is_in_one_piece_and_pieces_are_full(wanted, size):
-    pieces = divide(lacking(wanted, []), size)
-    assert [row for piece in pieces for row in rows_of(piece)] == wanted_rows(wanted)
+def test_every_row_is_in_one_piece_and_all_but_the_last_are_full(pool, size):
+    pieces = divide(lacking(pool, []), size)
+    assert [row for piece in pieces for row in rows_of(piece)] == pool_rows(pool)
     assert all(sum(p.rows for p in piece) == size for piece in pieces[:-1])
 
 
 @given(scenes, scenes, st.integers(1, 8))
-def test_what_is_lacking_is_what_is_not_held(before, now, size):
+def test_lacking_returns_the_rows_that_are_not_held(before, now, size):
     held = [part for piece in divide(lacking(before, []), size) for part in piece]
     left = rows_of(lacking(now, held))
-    assert sorted(left) == sorted(set(wanted_rows(now)) - set(rows_of(held)))
+    assert sorted(left) == sorted(set(pool_rows(now)) - set(rows_of(held)))
 
 
 # --- stores ---------------------------------------------------------------------------------------
@@ -61,9 +61,9 @@ def fill(store):
     return made
 
 
-def grown(path, wanted, size=4):
-    store = ShardStore.divided(path, digest(wanted), SPEC, wanted)
-    return store if store.covers(wanted) else store.revised(wanted, size)
+def grown(path, pool, size=4):
+    store = ShardStore.divided(path, digest(pool), SPEC, pool)
+    return store if store.covers(pool) else store.revised(pool, size)
 
 
 def files(store):
@@ -72,26 +72,26 @@ def files(store):
 
 @settings(max_examples=15)
 @given(st.lists(scenes, min_size=1, max_size=3))
-def test_a_store_holds_the_pool_and_nothing_else_whatever_it_held(tmp_path_factory, pools):
+def test_store_contains_exactly_the_pool_after_every_revision(tmp_path_factory, pools):
     path = tmp_path_factory.mktemp("store")
-    for wanted in pools:
-        store = grown(path, wanted)
+    for pool in pools:
+        store = grown(path, pool)
         fill(store)
         held = np.concatenate([ids(s.parts) for s in store.shards])
-        every = np.array([f"{scene}/{row}" for scene, _, row in wanted_rows(wanted)])
+        every = np.array([f"{scene}/{row}" for scene, _, row in pool_rows(pool)])
         assert sorted(held) == sorted(every)
-        found = store.finish(every)
-        assert found.ids.tolist() == every.tolist()
+        embeddings = store.finish(every)
+        assert embeddings.ids.tolist() == every.tolist()
         np.testing.assert_array_equal(
-            found.x, vectors([Part(s.scene, s.key, 0, s.rows) for s in wanted])
+            embeddings.x, vectors([Part(s.scene, s.key, 0, s.rows) for s in pool])
         )
         assert {f"part-{s.number:05d}.parquet" for s in store.shards} == set(files(store))
         again = ShardStore.read(store.path).finish()
-        np.testing.assert_array_equal(again.x, found.x)
-        assert fill(grown(path, wanted)) == []
+        np.testing.assert_array_equal(again.x, embeddings.x)
+        assert fill(grown(path, pool)) == []
 
 
-def test_scenes_that_are_new_leave_the_others_as_they_are(tmp_path):
+def test_new_scenes_do_not_change_existing_shards(tmp_path):
     old = [SceneRows(n, n, 6) for n in "ac"]
     store = grown(tmp_path, old)
     fill(store)
@@ -102,14 +102,14 @@ def test_scenes_that_are_new_leave_the_others_as_they_are(tmp_path):
     assert {n: b for n, b in files(more).items() if n in before} == before
 
 
-def test_a_scene_that_is_gone_costs_no_vector_of_another(tmp_path):
+def test_removed_scene_does_not_recompute_others(tmp_path):
     fill(grown(tmp_path, [SceneRows(n, n, 6) for n in "abc"]))
     store = grown(tmp_path, [SceneRows(n, n, 6) for n in "ac"])
     assert fill(store) == []
     assert len(files(store)) == len(store.shards)
 
 
-def test_a_scene_that_is_another_is_made_again_and_it_alone(tmp_path):
+def test_only_a_changed_scene_is_recomputed(tmp_path):
     fill(grown(tmp_path, [SceneRows(n, n, 6) for n in "abc"]))
     now = {"a": "a", "b": "new", "c": "c"}
     store = grown(tmp_path, [SceneRows(name, key, 6) for name, key in now.items()])
@@ -119,7 +119,7 @@ def test_a_scene_that_is_another_is_made_again_and_it_alone(tmp_path):
     ]  # fmt: skip
 
 
-def test_another_pool_gets_a_folder_of_its_own(tmp_path):
+def test_another_pool_or_model_gets_its_own_folder(tmp_path):
     fill(grown(tmp_path, [SceneRows("a", "large tiles", 6)]))
     other = ShardStore.divided(tmp_path, "1" * 32, SPEC, [SceneRows("a", "small tiles", 24)])
     assert other.shards == ()
@@ -128,35 +128,35 @@ def test_another_pool_gets_a_folder_of_its_own(tmp_path):
     assert other.shards == ()
 
 
-def test_a_pool_that_comes_back_after_it_had_grown_much_finds_its_folder(tmp_path):
+def test_pool_that_grew_and_shrank_reuses_its_folder(tmp_path):
     few, many = ([SceneRows(n, n, 6) for n in names] for names in ("a", "abcdef"))
-    for wanted, made in ((few, 2), (many, 8), (few, 0)):
-        store = grown(tmp_path, wanted)
+    for pool, made in ((few, 2), (many, 8), (few, 0)):
+        store = grown(tmp_path, pool)
         assert len(fill(store)) == made
-        assert store.finish().ids.size == 6 * len(wanted)
+        assert store.finish().ids.size == 6 * len(pool)
 
 
-def test_what_failed_is_tried_again_alone(tmp_path):
-    wanted = [SceneRows(n, n, 6) for n in "abc"]
-    store = grown(tmp_path, wanted, size=18)
+def test_only_failed_scenes_are_retried(tmp_path):
+    pool = [SceneRows(n, n, 6) for n in "abc"]
+    store = grown(tmp_path, pool, size=18)
     (shard,) = store.shards
     good = [p for p in shard.parts if p.scene != "b"]
     store.put(shard.number, ids(good), vectors(good), {"b": "a hole in the file"})
     assert store.failed() == {"b": "a hole in the file"}
-    assert store.covers(wanted)
-    assert not store.covers(wanted, store.failed())
-    again = store.revised(wanted, 18)
+    assert store.covers(pool)
+    assert not store.covers(pool, store.failed())
+    again = store.revised(pool, 18)
     made = fill(again)
     assert [s.parts for s in again.shards if s.number in made] == [(Part("b", "b", 0, 6),)]
     assert again.failed() == {}
     assert again.finish(np.array([f"{n}/{i}" for n in "abc" for i in range(6)])).x.shape == (18, 2)
 
 
-def test_shards_of_two_models_in_one_folder_are_refused(tmp_path):
-    wanted = [SceneRows("a", "a", 6)]
-    first = grown(tmp_path / "one", wanted)
+def test_shard_of_another_model_raises(tmp_path):
+    pool = [SceneRows("a", "a", 6)]
+    first = grown(tmp_path / "one", pool)
     spec = EncoderSpec(name="n", dim=2)
-    other = ShardStore.divided(tmp_path / "two", "9" * 32, spec, wanted).revised(wanted, 4)
+    other = ShardStore.divided(tmp_path / "two", "9" * 32, spec, pool).revised(pool, 4)
     fill(first)
     fill(other)
     first.file(0).replace(other.file(0))

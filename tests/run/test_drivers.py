@@ -1,4 +1,4 @@
-"""Shards in this process and in several give the same results and the same errors."""
+"""Drivers: one process and several give the same results and errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from foveate.raster import write_cog
 from foveate.run import Placement, map_shards
 
 
-# Workers import functions by name, so the ones below are the standard library's or foveate's:
-# a test file is no module of theirs.
+# Worker processes import functions by name and cannot import a test module, so the functions for
+# them come from the standard library or foveate.
 def square():
     return functools.partial(pow, exp=2)
 
@@ -31,27 +31,27 @@ def failing():
     return work
 
 
-def test_shards_run_in_order_in_one_process():
+def test_one_process_runs_shards_in_order():
     assert list(map_shards(square, [3, 1, 2])) == [(3, 9), (1, 1), (2, 4)]
 
 
-def test_nothing_to_do_makes_no_worker():
+def test_no_shards_create_no_worker():
     assert list(map_shards(pytest.fail, [], Placement(4))) == []
 
 
-def test_no_process_is_no_number_of_processes():
+def test_zero_workers_raise():
     with pytest.raises(ParameterError, match="workers = 0"):
         Placement(0)
 
 
-def test_what_was_finished_before_an_error_is_kept():
-    done, found = [], map_shards(failing, [0, 1, 2])
+def test_shards_finished_before_an_error_are_yielded():
+    done, results = [], map_shards(failing, [0, 1, 2])
     with pytest.raises(DataError, match="broken"):
-        done.extend(shard for shard, _ in found)
+        done.extend(shard for shard, _ in results)
     assert done == [0]
 
 
-def test_two_processes_return_everything_and_share_the_cores(monkeypatch):
+def test_two_processes_return_all_results_and_share_the_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     make = functools.partial(functools.partial, os.getenv, "OMP_NUM_THREADS")
@@ -59,10 +59,10 @@ def test_two_processes_return_everything_and_share_the_cores(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [DataError("a", "b", "c"), StorageError("a", "b", "c")])
-def test_errors_survive_the_way_back_from_a_process(error):
+def test_errors_can_be_pickled(error):
     import pickle
 
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (made here)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (pickled above)
     assert type(again) is type(error)
     assert str(again) == str(error) == "a. b. c."
 
@@ -75,23 +75,23 @@ def scenes(tmp_path):
     return tmp_path / "images"
 
 
-def test_two_processes_embed_to_the_same_bytes(scenes, tmp_path):
+def test_two_processes_write_the_same_bytes_as_one(scenes, tmp_path):
     pool = open_pool(scenes, tile=16)  # 100 tiles: two shards
     for workers in (1, 2):
         embed(pool, load_model("builtin"), run=tmp_path / f"run{workers}", workers=workers)
-    one, two = digest_tree(tmp_path / "run1"), digest_tree(tmp_path / "run2")
-    assert len(one) >= 4
-    assert one == two
+    serial, parallel = digest_tree(tmp_path / "run1"), digest_tree(tmp_path / "run2")
+    assert len(serial) >= 4
+    assert serial == parallel
 
 
-def test_an_error_in_a_process_comes_back_as_it_is(scenes):
+def test_error_in_a_process_is_raised(scenes):
     pool = open_pool(scenes, tile=16)
     (scenes / "b.tif").write_bytes(b"no raster")
     with pytest.raises(DataError, match=r"cannot read .*b\.tif"):
         embed(pool, load_model("builtin"), workers=2)
 
 
-def test_a_model_object_stays_in_its_process(scenes):
+def test_model_object_with_several_workers_raises(scenes):
     from foveate.models import bind
 
     pool = open_pool(scenes, tile=16)

@@ -1,4 +1,4 @@
-"""One process does the steps of a run; any number write shards of it."""
+"""Locks: one process runs steps of a run, or several write shards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def step(run, name, done):
     return run.do(name, "k", work)
 
 
-def test_shard_writers_stand_beside_each_other_and_shut_out_steps(tmp_path):
+def test_shard_writers_share_the_lock_and_exclude_steps(tmp_path):
     writers = [Run.create(tmp_path / "run", shared=True) for _ in range(2)]
     for writer in writers:
         with pytest.raises(StorageError, match="being written by another process"):
@@ -29,7 +29,7 @@ def test_shard_writers_stand_beside_each_other_and_shut_out_steps(tmp_path):
     assert not list((tmp_path / "run").iterdir())  # nothing was written
 
 
-def test_a_writer_waits_for_one_that_does_steps(tmp_path):
+def test_shard_writer_waits_while_another_process_runs_steps(tmp_path):
     first = Run.create(tmp_path / "run")
     opened = threading.Event()
 
@@ -46,7 +46,7 @@ def test_a_writer_waits_for_one_that_does_steps(tmp_path):
     assert opened.is_set()
 
 
-def test_a_step_is_done_by_one_of_several_writers(tmp_path):
+def test_step_is_run_by_only_one_of_several_writers(tmp_path):
     done, barrier = [], threading.Barrier(4)
 
     def write():
@@ -66,12 +66,12 @@ def test_a_step_is_done_by_one_of_several_writers(tmp_path):
         assert not step(run, "pool", done)
 
 
-def test_a_writer_leaves_the_unfinished_files_of_others_alone(tmp_path):
+def test_shard_writer_keeps_temporary_files_of_others(tmp_path):
     with Run.create(tmp_path / "run") as run:
         step(run, "pool", [])
-    litter = tmp_path / "run/.part-00000.parquet.1.tmp"
-    litter.write_text("half")
+    leftover = tmp_path / "run/.part-00000.parquet.1.tmp"
+    leftover.write_text("half")
     Run.create(tmp_path / "run", shared=True).close()
-    assert litter.exists()
+    assert leftover.exists()
     Run.create(tmp_path / "run").close()
-    assert not litter.exists()
+    assert not leftover.exists()

@@ -1,4 +1,4 @@
-"""Shards in the actors of a Ray cluster on this machine: `make test-ray`."""
+"""Shards in actors of a local Ray cluster: `make test-ray`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster of two cores; jobs of this process join it."""
+    """A cluster with two CPUs, used by jobs of this process."""
     ray.init(
         num_cpus=2, include_dashboard=False, object_store_memory=300 << 20, log_to_driver=False,
         logging_level="error",
@@ -48,8 +48,8 @@ def images(tmp_path_factory):
     return folder
 
 
-def embed(images, out, **given):
-    return EmbedJob(images=[str(images)], tile=16, **given).run(out)
+def embed(images, out, **options):
+    return EmbedJob(images=[str(images)], tile=16, **options).run(out)
 
 
 @pytest.fixture(scope="module")
@@ -58,41 +58,41 @@ def whole(images, tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_actors_make_what_one_process_makes(cluster, images, whole, tmp_path, workers):
+def test_actors_write_the_same_bytes_as_one_process(cluster, images, whole, tmp_path, workers):
     run = embed(images, tmp_path / "run", driver="ray", workers=workers)
     assert digest_tree(run.path) == whole
     assert not embed(images, tmp_path / "run", driver="ray", workers=workers).worked
     assert not embed(images, tmp_path / "run").worked
 
 
-def test_a_run_begun_by_one_driver_is_finished_by_another(cluster, images, whole, tmp_path):
+def test_run_of_one_driver_is_resumed_by_another(cluster, images, whole, tmp_path):
     embed(images, tmp_path / "run", shard="1/3")
     run = embed(images, tmp_path / "run", driver="ray", workers=2)
     assert digest_tree(run.path) == whole
 
 
-def test_an_actor_that_is_killed_is_replaced(cluster, images, whole, tmp_path, monkeypatch):
-    killed, hand_out = [], actors._Crew._hand_out
+def test_killed_actor_is_replaced(cluster, images, whole, tmp_path, monkeypatch):
+    killed, submit = [], actors._ActorPool._submit
 
     def killing(self, left):
-        hand_out(self, left)
+        submit(self, left)
         if not killed:
-            killed.append(self.hands[0])
-            cluster.kill(self.hands[0])
+            killed.append(self.actors[0])
+            cluster.kill(self.actors[0])
 
-    monkeypatch.setattr(actors._Crew, "_hand_out", killing)
+    monkeypatch.setattr(actors._ActorPool, "_submit", killing)
     run = embed(images, tmp_path / "run", driver="ray", workers=2)
     assert killed
     assert digest_tree(run.path) == whole
 
 
-def test_a_worker_process_that_dies_over_a_shard_each_time_ends_the_run(cluster):
+def test_shard_that_always_kills_its_worker_ends_the_run(cluster):
     kill = functools.partial(functools.partial, signal.raise_signal)
-    with pytest.raises(StorageError, match="3 workers were lost over the shard 9"):
+    with pytest.raises(StorageError, match="3 workers were lost while processing shard 9"):
         dict(map_shards(kill, [signal.SIGKILL], Placement(2, "ray")))
 
 
-def test_a_scene_that_cannot_be_read_is_named_and_the_rest_is_kept(
+def test_unreadable_scene_raises_with_its_name_and_other_shards_are_kept(
     cluster, images, whole, tmp_path
 ):
     folder = tmp_path / "images"
@@ -103,16 +103,16 @@ def test_a_scene_that_cannot_be_read_is_named_and_the_rest_is_kept(
     with pytest.raises(DataError, match=r"cannot read .*c\.tif"):
         embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
     shutil.copy(images / "c.tif", folder / "c.tif")
-    found = embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
-    assert len(found.embeddings) == len(pool)
+    result = embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
+    assert len(result.embeddings) == len(pool)
 
 
-def test_a_scene_that_cannot_be_read_on_one_node_is_read_on_another(cluster, tmp_path):
+def test_scene_unreadable_on_one_node_is_read_on_another(cluster, tmp_path):
     def make():
         def work(shard):
             with contextlib.suppress(FileExistsError):
                 (tmp_path / f"{shard}").mkdir()
-                (tmp_path / f"{shard}/{os.getpid()}").touch()  # here, and nowhere else
+                (tmp_path / f"{shard}/{os.getpid()}").touch()  # only in the first process
             if shard == 4 and (tmp_path / f"{shard}/{os.getpid()}").exists():
                 raise DataError("cannot read '/mnt/c.tif': Transport endpoint is not connected")
             return shard**2
@@ -121,33 +121,33 @@ def test_a_scene_that_cannot_be_read_on_one_node_is_read_on_another(cluster, tmp
 
     assert dict(map_shards(make, range(8), Placement(2, "ray"))) == {n: n**2 for n in range(8)}
     shutil.rmtree(tmp_path / "4")
-    with pytest.raises(DataError, match="Transport endpoint"):  # there is no other
+    with pytest.raises(DataError, match="Transport endpoint"):  # no other node
         dict(map_shards(make, [4], Placement(1, "ray")))
 
 
-def test_more_gpus_than_there_are(cluster, images, tmp_path):
+def test_more_gpus_than_the_cluster_has_raise(cluster, images, tmp_path):
     with pytest.raises(ParameterError, match="the cluster has 0"):
         embed(images, tmp_path / "run", driver="ray", gpus_per_worker=1.0)
 
 
-def test_nobody_listens_at_an_address(images, tmp_path):
-    with pytest.raises(ParameterError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+def test_address_without_cluster_raises(images, tmp_path):
+    with pytest.raises(ParameterError, match=r"no Ray cluster responds at '127\.0\.0\.1:1'"):
         embed(images, tmp_path / "run", driver="ray", address="127.0.0.1:1")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_driver_that_is_killed_goes_on_with_the_same_bytes(cluster, images, whole, tmp_path):
+def test_killed_driver_is_resumed_with_the_same_bytes(cluster, images, whole, tmp_path):
     out = tmp_path / "run"
-    typed = [sys.executable, "-m", "foveate", "embed", str(images), "--tile", "16", "--driver",
+    command = [sys.executable, "-m", "foveate", "embed", str(images), "--tile", "16", "--driver",
              "ray", "--workers", "2", "--out", str(out), "--json"]  # fmt: skip
-    driver = subprocess.Popen(typed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     while not list(out.rglob("part-*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert list(out.rglob("part-*.parquet"))
-    time.sleep(2)  # its actors end with it
+    time.sleep(2)  # until its actors have ended
     embed(images, out, driver="ray", workers=2)
-    found = {k: v for k, v in digest_tree(out).items() if not k.endswith(".tmp")}
-    assert found == whole
+    files = {k: v for k, v in digest_tree(out).items() if not k.endswith(".tmp")}
+    assert files == whole

@@ -1,4 +1,4 @@
-"""Faults of run directories that were mended, each as a short history (see `test_states.py`)."""
+"""Regression tests of run directories, as short histories (see `test_states.py`)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def archive(**scenes):
     return Archive({name: (0, rows) for name, rows in scenes.items()})
 
 
-def check(path, wanted, spec="one"):
-    found = embed(path, wanted, spec)
-    ids, vectors = wanted.expected(wanted.pool(), spec)
-    assert found.embeddings.ids.tolist() == ids
-    np.testing.assert_array_equal(found.embeddings.x, vectors)
+def check(path, expected, spec="one"):
+    result = embed(path, expected, spec)
+    ids, vectors = expected.expected(expected.pool(), spec)
+    assert result.embeddings.ids.tolist() == ids
+    np.testing.assert_array_equal(result.embeddings.x, vectors)
     (folder,) = (path / "embeddings").iterdir()
     listed = {shard["number"] for shard in read_json(folder / "manifest.json")["shards"]}
     assert {int(file.stem[5:]) for file in folder.glob("part-*")} == listed
     assert {int(file.stem) for file in folder.glob("receipts/*")} <= listed
 
 
-def test_a_step_under_another_key_that_fails_leaves_no_step_that_is_done(tmp_path):
+def test_failed_step_with_another_key_invalidates_the_step(tmp_path):
     def step(key, *, fail=False):
         def work():
             write_bytes(tmp_path / "run/a.txt", key.encode())
@@ -54,7 +54,7 @@ def test_a_step_under_another_key_that_fails_leaves_no_step_that_is_done(tmp_pat
     assert not step("k1")
 
 
-def test_a_pool_that_comes_back_after_a_larger_one_was_begun(disk):
+def test_pool_is_restored_after_a_larger_one_failed(disk):
     def fail():
         raise DataError("cannot read it")
 
@@ -65,13 +65,13 @@ def test_a_pool_that_comes_back_after_a_larger_one_was_begun(disk):
 
 
 @pytest.mark.parametrize("at", range(20, 40))
-def test_a_number_is_given_to_another_shard_after_a_kill(disk, at):
-    """Between the manifest and the files that it lists no more, and before it."""
+def test_shard_numbers_are_reused_after_a_kill(disk, at):
+    """Kill before the manifest is written, and between it and the removal of unlisted files."""
     check(disk.path, archive(a=3, b=2, c=2))
     disk.kill(at, lambda: embed(disk.path, archive(a=3, b=2), "one"))
     check(disk.path, archive(a=3, c=2, d=2))
 
 
-def test_a_part_may_be_the_first_that_writes_into_a_folder(disk):
+def test_part_can_be_the_first_writer_of_a_folder(disk):
     embed(disk.path, archive(a=4, b=2), "one", part=(1, 2))
     check(disk.path, archive(a=4, b=2))

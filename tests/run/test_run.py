@@ -1,4 +1,4 @@
-"""The run directory: what is repeated, who may write, and what is left behind."""
+"""The run directory: cached steps, records, clean-up and locks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nothing():
     return []
 
 
-def test_a_run_records_job_command_versions_and_steps(tmp_path):
+def test_run_records_job_command_versions_and_steps(tmp_path):
     with create(tmp_path / "run") as run:
         assert run.do("pool", "k1", write(run, "a.txt"))
     record = json.loads((tmp_path / "run/run.json").read_text())
@@ -45,7 +45,7 @@ def test_a_run_records_job_command_versions_and_steps(tmp_path):
     assert Run.load(tmp_path / "run").record == record
 
 
-def test_a_step_is_repeated_only_for_another_key_or_a_lost_file(tmp_path):
+def test_step_is_repeated_only_if_its_key_changes_or_an_output_is_missing(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k1", write(run, "a.txt"))
     with create(tmp_path / "run") as run:
@@ -57,7 +57,7 @@ def test_a_step_is_repeated_only_for_another_key_or_a_lost_file(tmp_path):
         assert run.worked
 
 
-def test_every_step_says_under_which_versions_it_was_done(tmp_path, monkeypatch):
+def test_steps_record_their_versions(tmp_path, monkeypatch):
     for number in ("1", "2"):
         monkeypatch.setattr("foveate.run.run.environment", lambda n=number: {"foveate": n})
         with create(tmp_path / "run") as run:
@@ -71,7 +71,7 @@ def test_every_step_says_under_which_versions_it_was_done(tmp_path, monkeypatch)
     assert made == {"pool": "1", "rank": "2"}
 
 
-def test_an_opening_that_does_nothing_leaves_the_record_as_it_is(tmp_path):
+def test_opening_without_work_keeps_the_record(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
         run.describe(summary={"m": (1, float("nan"))})
@@ -82,10 +82,10 @@ def test_an_opening_that_does_nothing_leaves_the_record_as_it_is(tmp_path):
     assert (tmp_path / "run/run.json").read_bytes() == before
 
 
-def test_a_description_is_written_when_it_is_another_and_is_no_work(tmp_path):
+def test_changed_description_is_written_and_does_not_count_as_work(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
-    with create(tmp_path / "run") as run:  # killed before it described anything
+    with create(tmp_path / "run") as run:  # the previous one was killed before describe()
         run.describe(summary={"m": 1})
         assert not run.worked
         run.describe(summary={"m": 1, "a": 2})
@@ -93,7 +93,7 @@ def test_a_description_is_written_when_it_is_another_and_is_no_work(tmp_path):
     assert list(Run.load(tmp_path / "run").record["summary"]) == ["a", "m"]
 
 
-def test_opening_without_a_job_keeps_the_one_on_record(tmp_path):
+def test_opening_without_a_job_keeps_the_recorded_job(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
     with Run.create(tmp_path / "run") as run:
@@ -104,7 +104,7 @@ def test_opening_without_a_job_keeps_the_one_on_record(tmp_path):
     assert list(record["steps"]) == ["pool", "embed"]
 
 
-def test_a_view_is_drawn_when_the_record_has_changed_or_the_page_is_lost(tmp_path):
+def test_view_is_rendered_if_the_record_changed_or_the_page_is_missing(tmp_path):
     def draw(run):
         return run.draw("page", write(run, "page.html"))
 
@@ -114,7 +114,7 @@ def test_a_view_is_drawn_when_the_record_has_changed_or_the_page_is_lost(tmp_pat
     with create(tmp_path / "run") as run:
         assert not draw(run)
         run.do("pool", "k2", write(run, "a.txt"))
-    with create(tmp_path / "run") as run:  # killed after the step
+    with create(tmp_path / "run") as run:  # the previous one was killed after the step
         assert draw(run)
         assert run.worked
         assert not draw(run)
@@ -123,7 +123,7 @@ def test_a_view_is_drawn_when_the_record_has_changed_or_the_page_is_lost(tmp_pat
     assert list(Run.load(tmp_path / "run").record["steps"]) == ["pool"]
 
 
-def test_a_run_that_was_killed_before_its_first_record_is_gone_on_with(tmp_path):
+def test_run_killed_before_its_first_record_is_resumed(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".run.json.0123abcd.tmp").write_text("{")
     with create(tmp_path) as run:
@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_before_its_first_record_is_gone_on_with(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "run.json"]
 
 
-def test_a_step_that_fails_is_not_done(tmp_path):
+def test_failed_step_is_not_recorded(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("one", "k", write(run, "a.txt"))
         with pytest.raises(ZeroDivisionError):
@@ -140,7 +140,7 @@ def test_a_step_that_fails_is_not_done(tmp_path):
 
 
 @pytest.mark.parametrize("existing", [None, "run", "run/deep"])
-def test_a_job_that_fails_at_once_leaves_no_trace(tmp_path, existing):
+def test_job_that_fails_in_its_first_step_leaves_no_files(tmp_path, existing):
     if existing:
         (tmp_path / existing).mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
@@ -155,7 +155,7 @@ def test_a_job_that_fails_at_once_leaves_no_trace(tmp_path, existing):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_first_step_that_fails_halfway_can_be_taken_again(tmp_path):
+def test_first_step_that_fails_halfway_can_be_repeated(tmp_path):
     def half():
         (tmp_path / "run/part").write_text("half")
         raise OSError(28, "No space left on device")
@@ -166,25 +166,25 @@ def test_a_first_step_that_fails_halfway_can_be_taken_again(tmp_path):
         assert run.do("pool", "k", write(run, "part"))
 
 
-def test_litter_of_a_killed_process_is_removed(tmp_path):
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
-    litter = tmp_path / "run/tables/.x.parquet.abc.tmp"
-    litter.parent.mkdir()
-    litter.write_text("half")
+    leftover = tmp_path / "run/tables/.x.parquet.abc.tmp"
+    leftover.parent.mkdir()
+    leftover.write_text("half")
     create(tmp_path / "run").close()
-    assert not litter.exists()
+    assert not leftover.exists()
     assert (tmp_path / "run/a.txt").exists()
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
+def test_folder_that_is_not_a_run_raises_and_is_not_changed(tmp_path):
     (tmp_path / "thesis.tex").write_text("dear")
     with pytest.raises(StorageError, match=r"not empty and holds no run.*Choose another --out"):
         create(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+def test_file_at_the_path_of_the_run_raises(tmp_path):
     (tmp_path / "run").write_text("file")
     with pytest.raises(StorageError, match="cannot write"):
         create(tmp_path / "run")
@@ -192,12 +192,12 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
         create(tmp_path / "run/below")
 
 
-def test_loading_what_is_no_run(tmp_path):
+def test_loading_a_folder_that_is_not_a_run_raises(tmp_path):
     with pytest.raises(DataError, match="holds no run"):
         Run.load(tmp_path)
 
 
-def test_a_run_of_another_schema_is_refused_for_reading_and_writing(tmp_path):
+def test_run_with_another_schema_raises_for_reading_and_writing(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"schema": 99, "steps": {}}))
     for open_ in (Run.load, create):
         with pytest.raises(DataError, match="has schema 99"):
@@ -208,7 +208,7 @@ def test_a_run_of_another_schema_is_refused_for_reading_and_writing(tmp_path):
 # --- the lock ------------------------------------------------------------------------------
 
 
-def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+def test_second_writer_raises_and_readers_do_not(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
         with pytest.raises(StorageError, match="being written by another process"):
@@ -227,7 +227,7 @@ sys.stdin.read()
 """
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
+def test_lock_of_a_killed_process_is_released(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "run")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -242,7 +242,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
         assert not run.do("pool", "k", pytest.fail)
 
 
-def test_a_run_that_was_closed_leaves_no_lock(tmp_path):
+def test_closed_run_has_no_lock_file(tmp_path):
     with create(tmp_path / "run") as run:
         run.do("pool", "k", write(run, "a.txt"))
     assert not (tmp_path / "run/.lock").exists()

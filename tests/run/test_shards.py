@@ -1,4 +1,4 @@
-"""Shards: resumed one by one, never mixed between models, never out of range."""
+"""Shards: resuming, separation of models, and the range of float16."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def store(path, key="k", shards=3):
     return ShardStore.numbered(path, key, shards, SPEC)
 
 
-def fill(found, offset=0.0):
-    for shard in found.missing():
-        found.put(shard, ids(shard), vectors(shard, offset))
-    return found.finish()
+def fill(shard_store, offset=0.0):
+    for shard in shard_store.missing():
+        shard_store.put(shard, ids(shard), vectors(shard, offset))
+    return shard_store.finish()
 
 
-def test_shards_are_joined_in_order_whatever_the_order_of_arrival(tmp_path):
-    found = store(tmp_path)
+def test_shards_are_joined_in_order_of_their_numbers(tmp_path):
+    shard_store = store(tmp_path)
     for shard in (2, 0, 1):
-        found.put(shard, ids(shard), vectors(shard))
-    made = found.finish()
+        shard_store.put(shard, ids(shard), vectors(shard))
+    made = shard_store.finish()
     assert made.ids.tolist() == [i for s in range(3) for i in ids(s)]
     assert made.x.dtype == np.float16
     np.testing.assert_array_equal(made.x, np.concatenate([vectors(s) for s in range(3)]))
@@ -45,14 +45,14 @@ def test_shards_are_joined_in_order_whatever_the_order_of_arrival(tmp_path):
     np.testing.assert_array_equal(again.x, made.x)
 
 
-def test_what_is_there_is_not_made_again(tmp_path):
+def test_existing_shards_are_not_missing(tmp_path):
     store(tmp_path).put(1, ids(1), vectors(1))
     assert store(tmp_path).missing() == [0, 2]
     fill(store(tmp_path))
     assert store(tmp_path).missing() == []
 
 
-def test_two_writers_of_a_shard_write_the_same_bytes_and_lose_nothing(tmp_path):
+def test_two_writers_of_a_shard_write_the_same_bytes(tmp_path):
     first, second = store(tmp_path), store(tmp_path)
     first.put(0, ids(0), vectors(0))
     second.put(1, ids(1), vectors(1))
@@ -62,13 +62,13 @@ def test_two_writers_of_a_shard_write_the_same_bytes_and_lose_nothing(tmp_path):
     assert first.file(1).read_bytes() == before
 
 
-def test_a_shard_that_was_deleted_is_missing(tmp_path):
+def test_deleted_shard_is_missing(tmp_path):
     fill(store(tmp_path))
     store(tmp_path).file(1).unlink()
     assert store(tmp_path).missing() == [1]
 
 
-def test_every_key_has_a_folder_of_its_own(tmp_path):
+def test_every_key_has_its_own_folder(tmp_path):
     first, second = (ShardStore.within(tmp_path, key, 3, SPEC) for key in ("a" * 32, "b" * 32))
     fill(first)
     before = {file: file.read_bytes() for file in first.files}
@@ -79,7 +79,7 @@ def test_every_key_has_a_folder_of_its_own(tmp_path):
     assert first.missing() == []
 
 
-def test_a_shard_of_another_key_is_never_taken_for_ones_own(tmp_path):
+def test_shard_or_manifest_of_another_key_raises(tmp_path):
     fill(store(tmp_path / "a", "old"), offset=100)
     fill(store(tmp_path / "b", "new"))
     (tmp_path / "b/matrix.npy").unlink()
@@ -91,32 +91,32 @@ def test_a_shard_of_another_key_is_never_taken_for_ones_own(tmp_path):
         store(tmp_path / "b", "old").missing()
 
 
-def test_the_matrix_can_be_deleted(tmp_path):
+def test_deleted_matrix_is_rebuilt(tmp_path):
     x = np.array(fill(store(tmp_path)).x)
     (tmp_path / "matrix.npy").unlink()
     np.testing.assert_array_equal(store(tmp_path).finish().x, x)
 
 
-def test_rows_match_their_ids_when_the_order_of_the_matrix_is_lost(tmp_path):
+def test_rows_match_their_ids_if_the_order_file_is_deleted(tmp_path):
     whole = fill(store(tmp_path))
     expected = dict(zip(whole.ids.tolist(), np.array(whole.x).tolist(), strict=True))
-    backwards = store(tmp_path).finish(whole.ids[::-1])
-    assert backwards.ids.tolist() == whole.ids[::-1].tolist()
+    reversed_ = store(tmp_path).finish(whole.ids[::-1])
+    assert reversed_.ids.tolist() == whole.ids[::-1].tolist()
     (tmp_path / "rows.npy").unlink()
-    found = store(tmp_path).finish()
-    assert dict(zip(found.ids.tolist(), found.x.tolist(), strict=True)) == expected
+    embeddings = store(tmp_path).finish()
+    assert dict(zip(embeddings.ids.tolist(), embeddings.x.tolist(), strict=True)) == expected
 
 
-def test_vectors_of_which_float16_keeps_nothing_are_refused():
+def test_vectors_below_the_range_of_float16_raise():
     names = np.array(["t00", "t01"])
-    with pytest.raises(DataError, match=r"'t00' on is above 3e-08.*float16.*Normalise"):
+    with pytest.raises(DataError, match=r"'t00' on are at most 3e-08.*float16.*Normalise"):
         to_half(names, np.array([[1e-9, -3e-8], [0, 0]], np.float32))
     for x in ([[1e-9, 1.0]], [[0.0, 0.0]]):  # one of many features, a blank tile
         assert to_half(names[:1], np.array(x, np.float32)).dtype == np.float16
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65505, 1e30])
-def test_vectors_that_float16_cannot_hold_are_refused(tmp_path, value):
+def test_vectors_above_the_range_of_float16_raise(tmp_path, value):
     x = vectors(0)
     x[1, 2] = value
     with pytest.raises(DataError, match=r"embedding of 't01'.*65504.*float16"):
@@ -124,34 +124,34 @@ def test_vectors_that_float16_cannot_hold_are_refused(tmp_path, value):
     assert store(tmp_path).missing() == [0, 1, 2]
 
 
-def test_a_folder_without_embeddings(tmp_path):
+def test_reading_a_folder_without_manifest_raises(tmp_path):
     with pytest.raises(DataError, match="holds no embeddings"):
         ShardStore.read(tmp_path)
 
 
-# --- reading them back -----------------------------------------------------------------------
+# --- load_embeddings -----------------------------------------------------------------------
 
 
 def embedded(path, *names):
-    """A run with embeddings of some models."""
+    """Write a run with embeddings of several models."""
     with Run.create(path) as run:
         for i, name in enumerate(names):
             spec = EncoderSpec(name=name, dim=3)
-            found = ShardStore.within(path, f"{i}" * 32, 2, spec)
-            fill(found, offset=i)
-            files = [str(f.relative_to(path)) for f in found.files]
-            run.do(step_name(name), found.key, lambda files=files: files)
+            shard_store = ShardStore.within(path, f"{i}" * 32, 2, spec)
+            fill(shard_store, offset=i)
+            files = [str(f.relative_to(path)) for f in shard_store.files]
+            run.do(step_name(name), shard_store.key, lambda files=files: files)
     return path
 
 
-def test_the_embeddings_of_a_run_are_read_back(tmp_path):
-    found = load_embeddings(embedded(tmp_path / "run", "timm:a"))
-    assert found.spec.name == "timm:a"
-    assert found.ids.tolist() == ["t00", "t01", "t10", "t11"]
-    np.testing.assert_array_equal(found.x[:2], vectors(0))
+def test_load_embeddings_of_the_only_model(tmp_path):
+    embeddings = load_embeddings(embedded(tmp_path / "run", "timm:a"))
+    assert embeddings.spec.name == "timm:a"
+    assert embeddings.ids.tolist() == ["t00", "t01", "t10", "t11"]
+    np.testing.assert_array_equal(embeddings.x[:2], vectors(0))
 
 
-def test_of_several_models_one_is_named(tmp_path):
+def test_load_embeddings_of_several_models_requires_a_name(tmp_path):
     run = embedded(tmp_path / "run", "builtin", "timm:a")
     assert load_embeddings(run, "timm:a").x[0, 0] == 1
     for model in (None, "timm:b"):
@@ -159,7 +159,7 @@ def test_of_several_models_one_is_named(tmp_path):
             load_embeddings(run, model)
 
 
-def test_what_cannot_be_read_back_says_why(tmp_path):
+def test_load_embeddings_errors(tmp_path):
     with pytest.raises(DataError, match="holds no run"):
         load_embeddings(tmp_path)
     with Run.create(tmp_path / "empty") as run:

@@ -1,4 +1,4 @@
-"""The run directory: steps that are not repeated, shards that are resumed."""
+"""The run directory: cached steps and resumable shards."""
 
 from foveate.run.drivers import Placement, map_shards
 from foveate.run.run import Run

@@ -1,10 +1,9 @@
-"""How the rows of a pool are divided into shards, so that an archive can grow.
+"""Divide the rows of a pool into shards such that the pool can grow.
 
-A shard holds parts of scenes: a scene, a key made of its pixels and windows, and a span of its
-rows. What a shard holds never changes. Scenes that are new get new shards; the others keep theirs,
-byte for byte. A shard with rows that are wanted no more is written again without them, under a new
-number, from its own vectors: the files of a folder are the vectors of the pool, no more and no
-fewer.
+A shard consists of parts: each is a scene, a key derived from its pixels and windows, and a range
+of its rows. Shards are immutable. New scenes get new shards, and existing shards keep their files
+byte for byte. A shard with rows that are no longer in the pool is rewritten without them from its
+own vectors, under a new number. So the files of a folder contain exactly the vectors of the pool.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class SceneRows(NamedTuple):
-    """The rows of a pool that are tiles of one scene.
+    """The rows of a pool that belong to one scene.
 
     Attributes:
-        scene: Its name.
-        key: Hash of everything that their vectors depend on but the model: pixels and windows.
-        rows: How many they are.
+        scene: Name of the scene.
+        key: Hash of all inputs of the vectors except the model: pixels and windows.
+        rows: Number of rows.
     """
 
     scene: str
@@ -33,12 +32,12 @@ class SceneRows(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A span of the rows of one scene.
+    """A contiguous range of rows of one scene.
 
     Attributes:
         scene: Name of the scene.
-        key: That of its `SceneRows`.
-        start: First row, counted within the scene.
+        key: Key of its `SceneRows`.
+        start: First row within the scene.
         stop: Row after the last.
     """
 
@@ -58,9 +57,9 @@ class Shard:
     """One file of vectors.
 
     Attributes:
-        number: Its number, which is in the name of the file.
-        key: Hash of everything that it holds; stands in the footer of the file.
-        parts: Which rows it holds, in their order; empty where shards are counted and no more.
+        number: Number in the file name.
+        key: Hash of the content, also stored in the footer of the file.
+        parts: Rows of the shard, in order; empty if only the number of shards is known.
     """
 
     number: int
@@ -69,9 +68,9 @@ class Shard:
 
     @classmethod
     def of(cls, number: int, folder: str, parts: Iterable[Part]) -> Self:
-        """Make the shard of some parts in the folder of a key."""
-        held = tuple(parts)
-        return cls(number, digest([folder, held]), held)
+        """Create a shard of `parts`; `folder` is the key of the embedding."""
+        parts = tuple(parts)
+        return cls(number, digest([folder, parts]), parts)
 
     @property
     def rows(self) -> int:
@@ -79,42 +78,42 @@ class Shard:
         return sum(part.rows for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it JSON-ready."""
+        """Convert to a JSON-serialisable dict."""
         return {"number": self.number, "key": self.key, "parts": [list(p) for p in self.parts]}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Read it back."""
+        """Create from the dict of `to_dict`."""
         return cls(stored["number"], stored["key"], tuple(Part(*p) for p in stored["parts"]))
 
 
 def divide(spans: Iterable[Part], size: int) -> list[tuple[Part, ...]]:
-    """Cut spans of rows into pieces of `size` rows, in their order; the last may have fewer."""
+    """Split spans into pieces of `size` rows, in order; the last piece may be smaller."""
     pieces: list[tuple[Part, ...]] = []
-    held: list[Part] = []
-    room = size
+    piece: list[Part] = []
+    free = size
     for span in spans:
         rest = span
-        while rest.rows > room:
-            held.append(rest._replace(stop=rest.start + room))
-            rest = rest._replace(start=rest.start + room)
-            pieces.append(tuple(held))
-            held, room = [], size
+        while rest.rows > free:
+            piece.append(rest._replace(stop=rest.start + free))
+            rest = rest._replace(start=rest.start + free)
+            pieces.append(tuple(piece))
+            piece, free = [], size
         if rest.rows:
-            held.append(rest)
-            room -= rest.rows
-    return [*pieces, tuple(held)] if held else pieces
+            piece.append(rest)
+            free -= rest.rows
+    return [*pieces, tuple(piece)] if piece else pieces
 
 
 def lacking(scenes: Sequence[SceneRows], held: Iterable[Part]) -> list[Part]:
-    """Return the spans of rows that are in none of the parts that are held."""
-    there: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    """Return the spans of rows of `scenes` that no part of `held` contains."""
+    ranges: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for part in held:
-        there.setdefault((part.scene, part.key), []).append((part.start, part.stop))
+        ranges.setdefault((part.scene, part.key), []).append((part.start, part.stop))
     spans = []
     for scene, key, rows in scenes:
         at = 0
-        for start, stop in sorted(there.get((scene, key), ())):
+        for start, stop in sorted(ranges.get((scene, key), ())):
             if start > at:
                 spans.append(Part(scene, key, at, start))
             at = max(at, stop)

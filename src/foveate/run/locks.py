@@ -1,7 +1,7 @@
-"""The lock of a run directory: one process does steps, or any number write shards.
+"""The lock of a run directory: exclusive for steps, shared for writing shards.
 
-The operating system frees a lock when its process dies. On a network file system `flock` has to be
-supported there (NFS 4, Lustre mounted with ``-o flock``, BeeGFS with its locks turned on).
+The operating system releases a lock when its process dies. Network file systems must support
+`flock` (NFS 4, Lustre mounted with ``-o flock``, BeeGFS with locks enabled).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
 def take_lock(path: Path, *, shared: bool = False) -> int:
-    """Lock a run, at once, and return the handle of the lock.
+    """Lock a run without waiting, and return the file descriptor of the lock.
 
     Args:
         path: Run directory.
-        shared: Whether others may hold it, too, who write shards and nothing else.
+        shared: Whether other processes that only write shards may hold the lock, too.
 
     Raises:
-        StorageError: Another process has it.
+        StorageError: Another process holds the lock.
+        OSError: The lock file cannot be opened, or the file system does not support locks.
     """
     lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
@@ -37,7 +38,7 @@ def take_lock(path: Path, *, shared: bool = False) -> int:
     except OSError:
         os.close(lock)
         raise
-    # The process before removes its lock file: what was locked here may be gone already.
+    # The previous holder removes its lock file, so the locked file may already be deleted.
     if free and is_current(path, lock):
         return lock
     os.close(lock)
@@ -47,7 +48,7 @@ def take_lock(path: Path, *, shared: bool = False) -> int:
 
 
 def is_current(path: Path, lock: int) -> bool:
-    """Say whether a lock is of the file that others would lock now."""
+    """Return whether a lock refers to the file that other processes would lock now."""
     try:
         return os.path.samestat(os.fstat(lock), (path / LOCK).stat())
     except FileNotFoundError:
@@ -57,15 +58,15 @@ def is_current(path: Path, lock: int) -> bool:
 def _in_use(path: Path) -> StorageError:
     return StorageError(
         f"the run {str(path)!r} is being written by another process",
-        "One process does the steps of a run; any number write shards (--shard i/n).",
-        "Wait for it, or choose another --out.",
+        "Only one process can run the steps of a run; several can write shards (--shard i/n).",
+        "Wait until it has finished, or choose another --out.",
     )
 
 
 def try_lock(lock: int, *, shared: bool) -> bool:
-    """Lock a file, or change the kind of its lock, and say whether that was possible.
+    """Lock a file, or convert its lock; return whether that succeeded.
 
-    Where it was not, the lock that was held may be lost: a change is a release and a new lock.
+    A failed conversion may lose the previous lock, because `flock` releases it before locking.
     """
     try:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -77,7 +78,7 @@ def try_lock(lock: int, *, shared: bool) -> bool:
 
 
 def free_lock(path: Path, lock: int) -> None:
-    """Free a lock, and remove its file where nobody else holds it."""
+    """Release a lock, and remove its file if no other process holds it."""
     with contextlib.suppress(OSError):
         if try_lock(lock, shared=False):
             (path / LOCK).unlink()

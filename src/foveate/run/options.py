@@ -1,7 +1,7 @@
-"""Types of the fields of jobs: how a text becomes a value, and where an option stands in the help.
+"""Field types of jobs: parsers of option values, and their place in the help.
 
-A field is ``name: Annotated[type, Option(...)] = default`` with a docstring. What a person types
-and what a program passes are parsed by the same validators.
+A field is ``name: Annotated[type, Option(...)] = default`` with a docstring. The same validators
+parse command line options and Python arguments.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Panel = Literal["Input", "Model", "Method", "Training", "Output", "Expert"]
 
 @dataclass(frozen=True)
 class Option:
-    """How a field stands on the command line.
+    """How a field appears on the command line.
 
     Attributes:
         panel: Section of the help.
-        name: Of the option, where it is not that of the field: ``--method`` of ``methods``.
-        default: What the help says of a default that is computed (None in the job).
-        argument: Whether it is given by position, without a name.
-        metavar: What stands for the value in the help.
+        name: Name of the option if it differs from the field: ``method`` for the field ``methods``.
+        default: Description of a computed default (None in the job) for the help.
+        argument: Whether the field is a positional argument.
+        metavar: Placeholder of the value in the help.
         repeated: Whether the option may be repeated.
     """
 
@@ -43,30 +43,30 @@ class Option:
 
 
 class IsPath:
-    """Mark of a text that is a path or a URL: an empty one would be the current folder."""
+    """Marker for text fields that contain a path or a URL."""
 
 
-def _path(given: Any) -> Any:
-    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+def _path(value: Any) -> Any:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(text, str):
-        refuse_empty(text, "path")
+        refuse_empty(text, "path")  # "" would be the current folder
     if is_url(text):
-        return str(locate(text))  # without credentials: a job is stored
+        return str(locate(text))  # without credentials, because the job is stored
     return text
 
 
-def split(given: Any) -> Any:
-    """Split texts at commas: of one text, or of each of several; other values stay as they are."""
-    if isinstance(given, str):
-        given = [given]
-    if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
-        return given
-    return [part.strip() for text in given for part in text.split(",") if part.strip()]
+def split(value: Any) -> Any:
+    """Split a string, or each string of a list, at commas; return other values unchanged."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        return value
+    return [name.strip() for text in value for name in text.split(",") if name.strip()]
 
 
 def _numbers(text: str, what: str) -> list[float]:
     try:
-        values = [float(part) for part in text.split(",") if part.strip()]
+        values = [float(number) for number in text.split(",") if number.strip()]
     except ValueError:
         values = [math.nan]
     if not all(math.isfinite(value) for value in values):
@@ -74,20 +74,20 @@ def _numbers(text: str, what: str) -> list[float]:
     return values
 
 
-def _bands(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    values = _numbers(given, "whole numbers from 1")
-    if not all(value == int(value) and value >= 1 for value in values):
-        raise ParameterError(repr(given), "Expected whole numbers from 1, separated by commas.")
-    return [int(value) for value in values]
+def _bands(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    numbers = _numbers(value, "whole numbers from 1")
+    if not all(number == int(number) and number >= 1 for number in numbers):
+        raise ParameterError(repr(value), "Expected whole numbers from 1, separated by commas.")
+    return [int(number) for number in numbers]
 
 
 def read_scale(given: Any) -> Any:
-    """Read ``LOW,HIGH`` or ``LOW,HIGH,LOW,HIGH,...``, a pair for each band.
+    """Parse ``LOW,HIGH`` or ``LOW,HIGH,LOW,HIGH,...``, one pair for each band.
 
     Raises:
-        ParameterError: An odd number of values, or LOW is not below HIGH.
+        ParameterError: The number of values is odd, or not LOW < HIGH.
     """
     if not isinstance(given, str):
         return given
@@ -103,33 +103,33 @@ def read_scale(given: Any) -> Any:
 
 
 def assignments(given: Any, form: str = "NAME=VALUE", example: str = "") -> Any:
-    """Read texts ``name=value`` into a dict, values as JSON where they are JSON.
+    """Parse strings ``name=value`` to a dict; values that are valid JSON are decoded.
 
     Raises:
-        ParameterError: Another form.
+        ParameterError: A string has another form.
     """
     if isinstance(given, str):
         given = [given]
     if not isinstance(given, list | tuple):
         return given
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in given:
-        name, equals, value = (part.strip() for part in text.partition("="))
+        name, equals, value = (piece.strip() for piece in text.partition("="))
         if not (equals and name and value):
             raise ParameterError(repr(text), f"The form is {form}.", f"Example: {example}")
         try:
-            found[name] = json.loads(value)
+            values[name] = json.loads(value)
         except ValueError:
-            found[name] = None if value == "None" else value
-    return found
+            values[name] = None if value == "None" else value
+    return values
 
 
-def _box(given: Any) -> Any:
-    return _numbers(given, "four numbers") if isinstance(given, str) else given
+def _box(value: Any) -> Any:
+    return _numbers(value, "four numbers") if isinstance(value, str) else value
 
 
 PathText = Annotated[str, BeforeValidator(_path), IsPath()]
-AbsolutePath = Annotated[PathText, AfterValidator(absolute)]  # a run goes on from any folder
+AbsolutePath = Annotated[PathText, AfterValidator(absolute)]  # a run can be resumed from any folder
 Names = Annotated[list[str], BeforeValidator(split)]
 Bands = Annotated[list[int], BeforeValidator(_bands), Option("Model", metavar="4,3,2")]
 Box = Annotated[list[float], BeforeValidator(_box)]

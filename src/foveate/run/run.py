@@ -1,10 +1,10 @@
-"""`Run`: a directory that another person can open without foveate.
+"""`Run`: a run directory, readable without foveate.
 
-``run.json`` holds the job, versions, inputs and the steps that are done. A step has a key made
-of everything it depends on; a step whose key is on record, and whose outputs are there, is not
-repeated. A view (the report) is drawn from the run alone: it has the record itself as its key, and
-stands apart from the steps that it shows. A lock keeps two processes from doing steps of one run;
-any number may write shards of it at a time (`run.locks`).
+``run.json`` records the job, versions, inputs and completed steps. The key of a step is a hash of
+everything it depends on; a step is skipped if its key is recorded and its outputs exist. A view
+(the report) is rendered from the run directory only: its key is the record itself, and it is
+recorded separately from the steps. A lock prevents two processes from running steps of one run;
+several processes may write shards at the same time (`run.locks`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _RECORD = "run.json"
-_PATIENCE = 0.2  # seconds between two tries to get a lock
-_SPEAK_UP = 5.0  # seconds of waiting that are worth a line
+_RETRY = 0.2  # seconds between attempts to lock
+_LOG_AFTER = 5.0  # seconds of waiting before a log message
 logger = logging.getLogger("foveate")
-_REPORTED = (
+_PACKAGES = (
     "foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm",
     "open_clip_torch", "transformers", "torchgeo", "obstore",
 )  # fmt: skip
@@ -50,12 +50,13 @@ class Run:
         record: Content of ``run.json``.
 
     Attributes:
-        shared: Whether other processes may write shards of the run at the same time; each step
-            that is yet to be done is done by one of them alone.
-        worked: Whether anything was done.
-        part: Of a process that makes some of the shards: how many were made, and are left.
+        shared: Whether other processes may write shards of the run at the same time; every other
+            step is run by one of them only.
+        worked: Whether any step or view was run.
+        fetched: Traffic of remote files since the run was opened.
+        part: If this process makes only some shards: how many it made, and how many are left.
 
-    Use `create` to write into a run and `load` to read one.
+    Use `create` to write to a run and `load` to read one.
     """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
@@ -63,53 +64,54 @@ class Run:
         self.shared = False
         self.record = record
         self.worked = False
-        self.fetched = Traffic()  # of remote files, since it was opened
+        self.fetched = Traffic()
         self.part: dict[str, Any] | None = None
         self._lock: int | None = None
-        self._fresh = False  # whether there was no record before
-        self._opening: dict[str, Any] = {}  # what goes on record once there is work
-        self._made: list[Path] = []  # folders that did not exist before, the deepest first
+        self._fresh = False  # whether no record existed before
+        self._opening: dict[str, Any] = {}  # recorded with the first step
+        self._created: list[Path] = []  # folders that did not exist before, deepest first
 
     @classmethod
     def create(
         cls, path: str | Path, *, job: dict[str, Any] | None = None, command: str = "",
         shared: bool = False,
     ) -> Self:  # fmt: skip
-        """Open a run for writing; go on with it if it exists.
+        """Open a run for writing; resume it if it exists.
 
         Args:
             path: An empty or new directory, or an earlier run.
-            job: The job, JSON-ready; None leaves the job and the command on record as they are.
+            job: The job as JSON-serialisable dict; None keeps the recorded job and command.
             command: The command that repeats the job.
-            shared: Whether to write shards beside other processes that do; see `shared`. It waits
-                for one that does steps.
+            shared: Whether to share the run with other processes that write shards, see `shared`.
+                Waits while another process runs steps.
 
         Raises:
-            StorageError: The directory holds something else, cannot be written, or is in use.
+            StorageError: The directory is not empty and not a run, cannot be written, or is in use.
+            ParameterError: The path is empty or a URL.
         """
         refuse_empty(path, "path of the run (--out)")
         refuse_url(path, "a run is a folder")
         path = Path(path)
         _refuse_foreign(path)
-        made = [p for p in (path, *path.parents) if not p.exists()]
+        created = [p for p in (path, *path.parents) if not p.exists()]
         run = cls(path, {"schema": SCHEMA, "steps": {}})
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run._made = made
+            run._created = created
             run.shared = shared
             run._lock = run._wait_shared() if shared else take_lock(path)
             run._fresh = not (path / _RECORD).exists()
-            run._reload()  # under the lock: nobody else writes it now
-            if not shared:  # it may be what another writes just now
-                for litter in path.rglob(".*.tmp"):  # left by a process that was killed
-                    litter.unlink(missing_ok=True)
+            run._reload()  # under the lock, so no other process writes it
+            if not shared:  # other writers of shards may be using their temporary files
+                for leftover in path.rglob(".*.tmp"):  # of a killed process
+                    leftover.unlink(missing_ok=True)
         except OSError as error:
             run.close()
             raise as_storage_error(error, path) from error
         except BaseException:
             run.close()
             raise
-        # Recorded with the first step: a job that fails at once, or does nothing, changes nothing.
+        # Recorded with the first step, so that a job without a completed step changes nothing.
         run._opening = {"environment": environment()}
         if job is not None:
             run._opening |= {"job": as_json(job), "command": command}
@@ -120,8 +122,8 @@ class Run:
         """Open a run for reading.
 
         Raises:
-            DataError: There is no run, or it was written by a newer foveate.
-            ParameterError: An address.
+            DataError: The folder is not a run, or has another schema version.
+            ParameterError: The path is a URL.
         """
         refuse_url(path, "a run is a folder")
         path = Path(path)
@@ -129,14 +131,14 @@ class Run:
             raise DataError(
                 f"{str(path)!r} holds no run",
                 "A run is a folder with a file run.json.",
-                "Give the folder that --out named.",
+                "Give the folder that was passed to --out.",
             )
         record = read_json(path / _RECORD)
         if record.get("schema") != SCHEMA:
             raise DataError(
                 f"the run {str(path)!r} has schema {record.get('schema')!r}",
-                f"This foveate reads schema {SCHEMA}.",
-                "Use the foveate that wrote it, or run the job again.",
+                f"This version of foveate reads schema {SCHEMA}.",
+                "Use the version of foveate that wrote it, or run the job again.",
             )
         return cls(path, record)
 
@@ -145,32 +147,35 @@ class Run:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Free the lock."""
+        """Release the lock."""
         self.close()
 
     def close(self) -> None:
-        """Free the lock; the run can be read on."""
-        if self._lock is None and not self._made:
+        """Release the lock; the run remains readable.
+
+        Removes the folders that `create` made if nothing was written to them.
+        """
+        if self._lock is None and not self._created:
             return
         with contextlib.suppress(OSError):
             empty = self._fresh and not self.record["steps"] and not self.shared
             if empty and _names(self.path) <= {LOCK, _RECORD}:
-                (self.path / _RECORD).unlink(missing_ok=True)  # nothing was written
+                (self.path / _RECORD).unlink(missing_ok=True)  # it lists no step
         if self._lock is not None:
             free_lock(self.path, self._lock)
         with contextlib.suppress(OSError):
-            for folder in self._made:
-                folder.rmdir()  # only if it is empty
-        self._lock, self._made = None, []
+            for folder in self._created:
+                folder.rmdir()  # fails unless empty
+        self._lock, self._created = None, []
 
     def alone(self, done: Callable[[], bool], work: Callable[[], object]) -> None:
-        """Do what only one process may do at a time, unless it is done.
+        """Call `work` under an exclusive lock unless `done` returns True.
 
-        Of a run that is not shared nobody else writes anything anyway.
+        A run that is not shared is locked exclusively in any case.
 
         Args:
-            done: Whether it is done, by the record and the files.
-            work: Does it.
+            done: Checks the record and the files.
+            work: The work.
 
         Raises:
             StorageError: The folder cannot be written.
@@ -183,12 +188,12 @@ class Run:
             self._reload()
             if done():
                 return
-            assert self._lock is not None  # noqa: S101  (a run is open while it is written)
+            assert self._lock is not None  # noqa: S101  (the run is open)
             if try_lock(self._lock, shared=False) and is_current(self.path, self._lock):
                 break
-            # The try may have cost us the lock that we had.
+            # The failed conversion may have released the shared lock.
             os.close(self._lock)
-            time.sleep(_PATIENCE)
+            time.sleep(_RETRY)
             self._lock = self._wait_shared()
         try:
             self._reload()
@@ -201,78 +206,78 @@ class Run:
 
     def _work_alone(self, work: Callable[[], object]) -> None:
         if not (self.path / _RECORD).exists():
-            self.save()  # whatever happens to the first work, this folder is a run
+            self.save()  # the folder is a run even if the first step fails
         work()
 
     def _wait_shared(self) -> int:
-        said = time.monotonic()
+        start: float | None = time.monotonic()
         while True:
             with contextlib.suppress(StorageError):
                 return take_lock(self.path, shared=True)
-            if said is not None and time.monotonic() - said > _SPEAK_UP:
+            if start is not None and time.monotonic() - start > _LOG_AFTER:
                 logger.info("Waiting for another process that writes the run %s", self.path)
-                said = None
-            time.sleep(_PATIENCE)
+                start = None
+            time.sleep(_RETRY)
 
     def _reload(self) -> None:
         if (self.path / _RECORD).exists():
             self.record = type(self).load(self.path).record
 
     def save(self) -> None:
-        """Write ``run.json``: the record, and under which job and versions it has changed."""
+        """Write ``run.json`` with the current job and versions."""
         self.record |= self._opening
         write_json(self.path / _RECORD, self.record)
 
     def describe(self, **content: Any) -> None:
-        """Put further content on record, e.g. a summary; nothing is written if it is there."""
+        """Add content to the record, for example a summary, unless it is equal already."""
         new = as_json(content)
-        # As text, for the order of names counts too: it is that in which people read them.
+        # Compared as text, because a changed order of names is a change for readers, too.
         if json.dumps({name: self.record.get(name) for name in new}) != json.dumps(new):
             self.record |= new
             self.save()
 
     def key(self, step: str) -> str:
-        """Return the key under which `step` was done last; empty if it never was."""
+        """Return the key of the last completion of `step`, or "" if there is none."""
         return self.record["steps"].get(step, {}).get("key", "")
 
     def done(self, step: str, key: str) -> bool:
-        """Say whether `step` is on record under `key` and everything that it wrote is there."""
-        return self._holds("steps", step, key)
+        """Return whether `step` is recorded with `key` and all of its outputs exist."""
+        return self._is_done("steps", step, key)
 
     def do(self, step: str, key: str, work: Work) -> bool:
-        """Do the work of a step unless it is done, then put it on record.
+        """Run a step and record it, unless it is done.
 
         Args:
             step: Name of the step.
             key: Hash of everything that the step depends on.
-            work: Writes the outputs and returns their names, relative to the run: without one of
-                them the step is not done.
+            work: Writes the outputs and returns their paths relative to the run. If one of them is
+                missing later, the step is repeated.
 
         Returns:
-            Whether work was done.
+            Whether `work` was called.
         """
         worked: list[bool] = []
         self.alone(
             lambda: self.done(step, key),
-            lambda: worked.append(self._do("steps", step, key, work)),
+            lambda: worked.append(self._execute("steps", step, key, work)),
         )  # fmt: skip
         return any(worked)
 
     def draw(self, view: str, work: Work) -> bool:
-        """Draw a view of the run unless it shows the record as it is; see `do`.
+        """Render a view of the run unless it shows the current record; see `do`.
 
-        A view reads the run directory and nothing else, so the record is its key.
+        A view must depend on the run directory only, so the record is its key.
         """
-        if self._holds("views", view, self._state()):
+        if self._is_done("views", view, self._record_key()):
             return False
-        self._environment()
-        self.save()  # it reads the file, and what is put on record now is among what it shows
-        return self._do("views", view, self._state(), work)
+        self._record_environment()
+        self.save()  # before rendering: the view reads run.json and shows the environment
+        return self._execute("views", view, self._record_key(), work)
 
-    def _state(self) -> str:
+    def _record_key(self) -> str:
         return digest({name: value for name, value in self.record.items() if name != "views"})
 
-    def _holds(self, section: str, name: str, key: str) -> bool:
+    def _is_done(self, section: str, name: str, key: str) -> bool:
         entry = self.record.get(section, {}).get(name)
         return (
             entry is not None
@@ -281,11 +286,11 @@ class Run:
             and all((self.path / output).exists() for output in entry["outputs"])
         )
 
-    def _do(self, section: str, name: str, key: str, work: Work) -> bool:
-        if self._holds(section, name, key):
+    def _execute(self, section: str, name: str, key: str, work: Work) -> bool:
+        if self._is_done(section, name, key):
             return False
         if (entry := self.record.get(section, {}).get(name)) is not None:
-            # Should this end here, its outputs may be those of neither key.
+            # If the work is interrupted, the outputs may be a mixture of both keys.
             entry["begun"] = key
             write_json(self.path / _RECORD, self.record)
         start = time.perf_counter()
@@ -295,29 +300,29 @@ class Run:
             "key": key,
             "seconds": round(time.perf_counter() - start, 3),
             "outputs": outputs,
-            "environment": self._environment(),
+            "environment": self._record_environment(),
         }
         self.save()
         return True
 
-    def _environment(self) -> str:
-        """Put the versions of now on record and return their key there.
+    def _record_environment(self) -> str:
+        """Record the current versions and return their key.
 
-        A run outlives an update: each step says under which versions it was done.
+        Packages may be updated between the steps of a run, so each step refers to its versions.
         """
-        now = environment()
-        key = digest(now)[:8]
-        self.record.setdefault("environments", {})[key] = now
+        versions = environment()
+        key = digest(versions)[:8]
+        self.record.setdefault("environments", {})[key] = versions
         return key
 
 
 def _names(path: Path) -> set[str]:
-    """Names in a folder, but for what a process leaves that is killed before its first record."""
+    """Return the names in a folder, without temporary files of an interrupted first record."""
     return {p.name for p in path.iterdir() if not p.match(f".{_RECORD}.*.tmp")}
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuse a folder that holds something other than a run."""
+    """Raise a StorageError if a folder is neither empty nor a run."""
     try:
         foreign = path.is_dir() and _names(path) - {LOCK} and not (path / _RECORD).exists()
     except OSError as error:
@@ -325,16 +330,16 @@ def _refuse_foreign(path: Path) -> None:
     if foreign:
         raise StorageError(
             f"the folder {str(path)!r} is not empty and holds no run",
-            "--out is a new or empty folder, or an earlier run.",
+            "--out must be a new or empty folder, or an earlier run.",
             "Choose another --out.",
         )
 
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Return the versions that a result may depend on; they are read once, being slow to find."""
+    """Return versions of Python, the platform and packages. Cached, because look-ups are slow."""
     versions = {}
-    for name in _REPORTED:
+    for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return {"python": platform.python_version(), "platform": platform.platform(), **versions}

@@ -1,9 +1,9 @@
-"""Embeddings as Parquet shards, resumed shard by shard, by any number of writers.
+"""Embeddings as Parquet shards, resumable shard by shard, with concurrent writers.
 
-Each key has a folder of its own, ``embeddings/<model>-<key>``: another setting of the same model
-neither deletes nor mixes anything. ``manifest.json`` says which shards there are to be, and is
-written before the first of them. A shard is made when its file is there: files are written
-atomically, their footers say what they hold, and nothing has to be put on record afterwards.
+Each key has its own folder, ``embeddings/<model>-<key>``, so other settings of the same model
+neither delete nor mix vectors. ``manifest.json`` lists all planned shards and is written before the
+first one. A shard is complete if its file exists: files are written atomically, and their footers
+identify the content, so nothing needs to be recorded afterwards.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from foveate.run.division import Part, SceneRows
 
-_LIMIT = float(np.finfo(np.float16).max)
-_LEAST = float(np.finfo(np.float16).tiny)  # below, digits are lost, and then everything
+_LARGEST = float(np.finfo(np.float16).max)
+_SMALLEST = float(np.finfo(np.float16).tiny)  # smaller values lose precision or become 0
 _MATRIX, _ROWS, _MANIFEST, _RECEIPTS = "matrix.npy", "rows.npy", "manifest.json", "receipts"
 _FOOTER = b"foveate"
 _STEPS = {False: "embed ", True: "tokens "}
@@ -47,16 +47,16 @@ _STEPS = {False: "embed ", True: "tokens "}
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a shard; it stands beside it as JSON, for people and for other programs.
+    """Result of a shard, stored beside it as JSON for people and other programs.
 
     Attributes:
-        shard: Its number.
-        tiles: Tiles that were embedded.
-        rejected: Tiles that were not, for their scene cannot be read.
-        failed: Scene -> why it cannot be read.
-        seconds: How long it took.
+        shard: Number of the shard.
+        tiles: Number of embedded tiles.
+        rejected: Number of tiles that were not embedded because their scene cannot be read.
+        failed: Scene -> error message.
+        seconds: Wall time.
         bytes: Size of the file.
-        worker: Host and process that made it.
+        worker: Host and process that wrote the shard.
     """
 
     shard: int
@@ -74,8 +74,8 @@ class ShardStore:
 
     Attributes:
         path: Folder of the embedding.
-        key: Hash that the folder is known by; it stands in the manifest.
-        shards: What there is to be.
+        key: Hash that identifies the embedding, stored in the manifest.
+        shards: All planned shards.
         spec: The encoder.
     """
 
@@ -86,37 +86,40 @@ class ShardStore:
 
     @classmethod
     def numbered(cls, path: Path, key: str, shards: int, spec: EncoderSpec) -> Self:
-        """Return a store of so many shards, whoever knows what is in each."""
+        """Return a store of a number of shards whose content is not listed."""
         return cls(path, key, tuple(Shard(i, key) for i in range(shards)), spec)
 
     @classmethod
     def within(cls, run: Path, key: str, shards: int, spec: EncoderSpec) -> Self:
-        """Return the numbered store of a key in a run directory."""
-        return cls.numbered(_home(run, key, spec), key, shards, spec)
+        """Return a `numbered` store in the folder of its key in a run directory."""
+        return cls.numbered(_folder(run, key, spec), key, shards, spec)
 
     @classmethod
     def divided(
         cls, run: Path, key: str, spec: EncoderSpec, scenes: Sequence[SceneRows]
     ) -> Self:  # fmt: skip
-        """Return the store of a pool: one that holds most of it already, else an empty one.
+        """Return the store of the key, else a store to reuse, else an empty store.
+
+        A store is reused if it has the same encoder and at least half of its rows are in the pool;
+        of several, the one that shares most rows with the pool.
 
         Args:
             run: Run directory.
-            key: Hash of the pool and the encoder, for a folder that is new.
+            key: Hash of the pool and the encoder; names the folder of a new store.
             spec: The encoder.
-            scenes: The rows of the pool, scene by scene.
+            scenes: The rows of each scene of the pool.
         """
-        wanted = {(scene.scene, scene.key) for scene in scenes}
-        home = _home(run, key, spec)
-        best, most = cls(home, key, (), spec), 0
-        if (home / _MANIFEST).exists():  # begun with this very pool, whatever it holds by now
-            return cls.read(home)
+        pool_keys = {(scene.scene, scene.key) for scene in scenes}
+        folder = _folder(run, key, spec)
+        best, most_shared = cls(folder, key, (), spec), 0
+        if (folder / _MANIFEST).exists():  # created for this pool, whatever it contains now
+            return cls.read(folder)
         for file in sorted((run / "embeddings").glob(f"{slug(spec.name)}-*/{_MANIFEST}")):
-            found = cls.read(file.parent)
-            rows = sum(shard.rows for shard in found.shards)
-            same = sum(p.rows for p in found.parts if (p.scene, p.key) in wanted)
-            if found.spec == spec and same > most and 2 * same >= rows:
-                best, most = found, same
+            store = cls.read(file.parent)
+            rows = sum(shard.rows for shard in store.shards)
+            shared = sum(p.rows for p in store.parts if (p.scene, p.key) in pool_keys)
+            if store.spec == spec and shared > most_shared and 2 * shared >= rows:
+                best, most_shared = store, shared
         return best
 
     @classmethod
@@ -124,24 +127,24 @@ class ShardStore:
         """Open the store of a folder by its manifest.
 
         Raises:
-            DataError: There is none.
+            DataError: The folder has no manifest.
         """
         if not (path / _MANIFEST).exists():
             raise DataError(f"{str(path)!r} holds no embeddings", f"Expected a {_MANIFEST}.")
-        found = read_json(path / _MANIFEST)
-        spec, shards = EncoderSpec.from_dict(found["spec"]), found["shards"]
-        if isinstance(shards, int):  # no more is known of them
-            return cls.numbered(path, found["key"], shards, spec)
-        return cls(path, found["key"], tuple(map(Shard.from_dict, shards)), spec)
+        manifest = read_json(path / _MANIFEST)
+        spec, shards = EncoderSpec.from_dict(manifest["spec"]), manifest["shards"]
+        if isinstance(shards, int):  # a numbered store
+            return cls.numbered(path, manifest["key"], shards, spec)
+        return cls(path, manifest["key"], tuple(map(Shard.from_dict, shards)), spec)
 
     @property
     def parts(self) -> list[Part]:
-        """What the shards are to hold."""
+        """The parts of all planned shards."""
         return [part for shard in self.shards for part in shard.parts]
 
     @property
     def files(self) -> list[Path]:
-        """The manifest and all shards."""
+        """Paths of the manifest and all planned shards."""
         return [self.path / _MANIFEST, *(self.file(shard.number) for shard in self.shards)]
 
     def file(self, number: int) -> Path:
@@ -149,7 +152,7 @@ class ShardStore:
         return self.path / f"part-{number:05d}.parquet"
 
     def missing(self) -> list[int]:
-        """Return the numbers of the shards that are yet to be made.
+        """Return the numbers of the shards without a file.
 
         Raises:
             DataError: The folder belongs to another embedding.
@@ -160,9 +163,9 @@ class ShardStore:
         return [s.number for s in self.shards if not self.file(s.number).exists()]
 
     def save(self) -> None:
-        """Write the manifest, unless it says the same."""
-        plain = not any(shard.parts for shard in self.shards)
-        shards = len(self.shards) if plain else [shard.to_dict() for shard in self.shards]
+        """Write the manifest, unless it is unchanged."""
+        numbered = not any(shard.parts for shard in self.shards)
+        shards = len(self.shards) if numbered else [shard.to_dict() for shard in self.shards]
         content = {"key": self.key, "shards": shards, "spec": self.spec.to_dict()}
         if not (self.path / _MANIFEST).exists() or read_json(self.path / _MANIFEST) != content:
             write_json(self.path / _MANIFEST, content)
@@ -174,14 +177,14 @@ class ShardStore:
         """Write one shard; return the size of its file in bytes.
 
         Args:
-            number: Its number.
+            number: Number of the shard.
             ids: (m,) tile ids.
             x: (m, d) vectors, or (m, t, d) tokens; stored as float16.
-            failed: Scene -> why its tiles are not among them.
+            failed: Scenes whose tiles are missing from `x` -> error message.
 
         Raises:
             DataError: A vector is not finite in float16.
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         key = next(shard.key for shard in self.shards if shard.number == number)
         footer = {"key": key, **({"failed": dict(failed)} if failed else {})}
@@ -190,7 +193,7 @@ class ShardStore:
         )
         if not any(shard.parts for shard in self.shards):
             self.save()
-        (self.path / _MATRIX).unlink(missing_ok=True)  # joined with the shard that was there before
+        (self.path / _MATRIX).unlink(missing_ok=True)  # contains the previous version of the shard
         write_parquet(self.file(number), table)
         return self.file(number).stat().st_size
 
@@ -199,52 +202,56 @@ class ShardStore:
         write_json(self.path / _RECEIPTS / f"{receipt.shard:05d}.json", asdict(receipt))
 
     def failed(self) -> dict[str, str]:
-        """Return the scenes whose tiles are not in the shards that were made, and why."""
-        found: dict[str, str] = {}
+        """Return the scenes that failed in the existing shards, with their error messages."""
+        failed: dict[str, str] = {}
         for shard in self.shards:
             if shard.parts and self.file(shard.number).exists():
-                found |= self._footer(shard).get("failed", {})
-        return found
+                failed |= self._footer(shard).get("failed", {})
+        return failed
 
     def covers(self, scenes: Sequence[SceneRows], failed: Mapping[str, str] | None = None) -> bool:
-        """Say whether the shards are to hold these rows, and nothing else.
+        """Return whether the planned shards contain exactly these rows.
 
         Args:
-            scenes: The rows of a pool, scene by scene.
-            failed: Scenes that do not count as held.
+            scenes: The rows of each scene of a pool.
+            failed: Scenes to treat as missing; if a shard contains one, the result is False.
         """
-        wanted = {(scene.scene, scene.key) for scene in scenes}
+        pool_keys = {(scene.scene, scene.key) for scene in scenes}
         held = [part for part in self.parts if part.scene not in (failed or {})]
-        surplus = len(held) < len(self.parts) or any((p.scene, p.key) not in wanted for p in held)
+        surplus = any((p.scene, p.key) not in pool_keys for p in held)
+        surplus |= len(held) < len(self.parts)
         return bool(self.shards) and not surplus and not lacking(scenes, held)
 
     def revised(self, scenes: Sequence[SceneRows], size: int) -> Self:
-        """Divide what is not held yet into new shards, and let go what is not wanted any more.
+        """Add shards for missing rows, and remove rows that are not in the pool.
+
+        No other process may write to the folder meanwhile.
 
         Args:
-            scenes: The rows of a pool, scene by scene.
-            size: Rows of a new shard.
+            scenes: The rows of each scene of a pool.
+            size: Number of rows of a new shard.
 
         Returns:
-            The store that the folder holds from now on. Nobody else may be writing into it.
+            The new store of the folder.
         """
-        wanted = {(scene.scene, scene.key) for scene in scenes}
+        pool_keys = {(scene.scene, scene.key) for scene in scenes}
         kept: list[Shard] = []
         number = first = 1 + max((shard.number for shard in self.shards), default=-1)
         for shard in self.shards:
-            failed = self._footer(shard).get("failed", {}) if self._made(shard) else {}
-            good = [p for p in shard.parts if (p.scene, p.key) in wanted and p.scene not in failed]
-            if len(good) == len(shard.parts):
+            failed = self._footer(shard).get("failed", {}) if self._exists(shard) else {}
+            current = [p for p in shard.parts if (p.scene, p.key) in pool_keys]
+            valid = [p for p in current if p.scene not in failed]
+            if len(valid) == len(shard.parts):
                 kept.append(shard)
-            elif good and self._made(shard):
-                kept.append(self._without(shard, good, number))
+            elif valid and self._exists(shard):
+                kept.append(self._rewrite(shard, valid, number))
                 number += 1
         spans = lacking(scenes, [part for shard in kept for part in shard.parts])
         kept += [Shard.of(number + i, self.key, p) for i, p in enumerate(divide(spans, size))]
         store = replace(self, shards=tuple(kept))
         for shard in store.shards:
-            if shard.number >= first and not self._is_own(shard):
-                self._remove(shard.number)  # of a revision that was killed
+            if shard.number >= first and not self._is_valid(shard):
+                self._remove(shard.number)  # left by an interrupted revision
         (self.path / _MATRIX).unlink(missing_ok=True)
         (self.path / _ROWS).unlink(missing_ok=True)
         store.save()
@@ -252,9 +259,9 @@ class ShardStore:
         return store
 
     def tidy(self) -> None:
-        """Remove files of shards that are not listed, which a process that was killed has left.
+        """Remove files of unlisted shards, which a killed process may leave.
 
-        Nobody else may be writing into the folder.
+        No other process may write to the folder meanwhile.
         """
         numbers = {shard.number for shard in self.shards}
         names = [*self.path.glob("part-*.parquet"), *self.path.glob(f"{_RECEIPTS}/*.json")]
@@ -265,25 +272,25 @@ class ShardStore:
         (self.path / _RECEIPTS / f"{number:05d}.json").unlink(missing_ok=True)
         self.file(number).unlink(missing_ok=True)
 
-    def _is_own(self, shard: Shard) -> bool:
+    def _is_valid(self, shard: Shard) -> bool:
         try:
-            return self._made(shard) and bool(self._footer(shard))
+            return self._exists(shard) and bool(self._footer(shard))
         except DataError:
             return False
 
-    def _made(self, shard: Shard) -> bool:
+    def _exists(self, shard: Shard) -> bool:
         return self.file(shard.number).exists()
 
-    def _without(self, shard: Shard, good: list[Part], number: int) -> Shard:
-        """Write a shard again with some of its parts."""
+    def _rewrite(self, shard: Shard, parts: list[Part], number: int) -> Shard:
+        """Write some parts of a shard to a new shard."""
         footer = self._footer(shard)
         table = self._read(shard)
         keep, at = np.zeros(len(table), bool), 0
         for part in shard.parts:
             if part.scene not in footer.get("failed", {}):
-                keep[at : at + part.rows] = part in good
+                keep[at : at + part.rows] = part in parts
                 at += part.rows
-        smaller = Shard.of(number, self.key, good)
+        smaller = Shard.of(number, self.key, parts)
         text = json.dumps({"key": smaller.key}).encode()
         write_parquet(
             self.file(number), table.filter(keep).replace_schema_metadata({_FOOTER: text})
@@ -291,74 +298,75 @@ class ShardStore:
         return smaller
 
     def finish(self, ids: NDArray[np.str_] | None = None) -> Embeddings:
-        """Join the shards into one matrix file, once, and map it.
+        """Join the shards to one matrix file, if necessary, and memory-map it.
 
-        Parquet cannot be mapped: ``matrix.npy`` is the copy that selection reads. It can be
-        deleted and comes back from the shards. Where the pool is in another order than the shards,
-        ``rows.npy`` holds the row of each of its tiles in them.
+        Parquet cannot be memory-mapped, so selection reads the copy ``matrix.npy``. It is created
+        again from the shards if it is deleted. If the order of the pool differs from that of the
+        shards, ``rows.npy`` contains the row within the shards of each row of the matrix.
 
         Args:
-            ids: (n,) ids in the order of the pool; as the shards are, or as they were joined
-                before, when None.
+            ids: (n,) tile ids in the order of the pool; None for the order of the existing matrix,
+                else that of the shards.
 
         Raises:
-            DataError: A shard cannot be read or belongs to another embedding.
+            DataError: A shard cannot be read or belongs to another embedding, or an id has no
+                vector.
         """
         matrix, order = self.path / _MATRIX, self.path / _ROWS
-        parts = [text_column(self._read(shard, "tile_id"), "tile_id") for shard in self.shards]
-        there = np.concatenate([np.empty(0, np.str_), *parts])
-        # Stored beside every matrix, empty for the order of the shards: without it, nobody knows
-        # the order of the rows of a matrix.
+        shard_ids = [text_column(self._read(shard, "tile_id"), "tile_id") for shard in self.shards]
+        stored_ids = np.concatenate([np.empty(0, np.str_), *shard_ids])
+        # Every matrix has a file of its row order (empty for the order of the shards); without this
+        # file, the order of an existing matrix is unknown.
         stored = np.load(order) if order.exists() else None
         if ids is None:
             rows = stored if stored is not None and stored.size else None
         else:
-            rows = None if np.array_equal(there, ids) else find_rows(there, ids)
+            rows = None if np.array_equal(stored_ids, ids) else find_rows(stored_ids, ids)
         if rows is not None and (rows < 0).any():
             raise DataError(
                 f"{int((rows < 0).sum())} tiles of the pool have no vector in {str(self.path)!r}",
-                "The shards are those of another pool.", "Delete the folder and embed again.",
+                "The shards belong to another pool.", "Delete the folder and embed again.",
             )  # fmt: skip
         needed = np.empty(0, np.int64) if rows is None else rows
         if stored is None or not np.array_equal(stored, needed):
             matrix.unlink(missing_ok=True)
             with atomic_path(order) as temporary, temporary.open("wb") as file:
                 np.save(file, needed)
-        shape = (there.size if rows is None else rows.size, *self.spec.row)
+        shape = (stored_ids.size if rows is None else rows.size, *self.spec.row)
         if not matrix.exists() or not _is_matrix(matrix, shape):
-            self._join(matrix, rows, there.size)
-        names = there if rows is None else there[rows]
+            self._join(matrix, rows, stored_ids.size)
+        names = stored_ids if rows is None else stored_ids[rows]
         return Embeddings(names, np.load(matrix, mmap_mode="r"), self.spec)
 
     def _join(self, matrix: Path, rows: NDArray[np.int64] | None, n: int) -> None:
-        """Write the matrix; `rows` are the rows of the shards, in the order of the matrix."""
-        place = np.arange(n)
+        """Write the matrix; `rows` are its rows within the `n` rows of the shards, None for all."""
+        target = np.arange(n)  # row of the matrix for each row of the shards, or -1
         if rows is not None:
-            place = np.full(n, -1)
-            place[rows] = np.arange(rows.size)
+            target = np.full(n, -1)
+            target[rows] = np.arange(rows.size)
         shape = (n if rows is None else rows.size, *self.spec.row)
         with atomic_path(matrix) as temporary:
             out = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
             start = 0
             for shard in self.shards:
-                part = _vectors(self._read(shard, "embedding"), self.spec.row)
-                at = place[start : start + len(part)]
-                out[at[at >= 0]] = part[at >= 0]
-                start += len(part)
+                vectors = _vectors(self._read(shard, "embedding"), self.spec.row)
+                at = target[start : start + len(vectors)]
+                out[at[at >= 0]] = vectors[at >= 0]
+                start += len(vectors)
             out.flush()
             del out
 
     def _footer(self, shard: Shard) -> dict[str, Any]:
-        """Return what the footer of a shard says.
+        """Return the footer of a shard.
 
         Raises:
             DataError: The shard belongs to another embedding.
         """
         text = read_footer(self.file(shard.number)).get(_FOOTER)
-        found = json.loads(text) if text else {}
-        if found.get("key") != shard.key:
+        footer = json.loads(text) if text else {}
+        if footer.get("key") != shard.key:
             raise _foreign(self.file(shard.number))
-        return found
+        return footer
 
     def _read(self, shard: Shard, *columns: str) -> Any:
         self._footer(shard)
@@ -368,20 +376,21 @@ class ShardStore:
 def load_embeddings(
     run: str | Path, model: str | None = None, *, tokens: bool = False
 ) -> Embeddings:
-    """Map the embeddings that a run holds.
+    """Memory-map the embeddings of a run.
 
     Args:
         run: Run directory of `embed` or of a job.
-        model: Name of the model as it was given ("builtin", "timm:resnet18"); None where the run
-            has embeddings of one model only. Of several settings of a model, the last one used.
-        tokens: Whether to map the tokens of the tiles instead of one vector each.
+        model: Name of the model, as passed to `embed` ("builtin", "timm:resnet18"); None if the run
+            has embeddings of one model only. If the model was used with several settings, the last
+            ones are returned.
+        tokens: Whether to return the tokens of each tile instead of one vector.
 
     Returns:
-        (n, d) float16 embeddings in the order of the pool; (n, t, d) tokens, whose grid stands in
-        ``spec.grid``.
+        (n, d) float16 embeddings in the order of the pool, or (n, t, d) tokens, with the token grid
+        in ``spec.grid``.
 
     Raises:
-        DataError: There is no run, it holds no embeddings, or shards are missing.
+        DataError: There is no run, it has no embeddings, or shards are missing.
         ParameterError: The run has embeddings of several models, or none of `model`.
     """
     opened = Run.load(run)
@@ -395,7 +404,7 @@ def load_embeddings(
             if tokens
             else "They come from embed(pool, model, run=...), or from a job whose methods need "
             "them.",
-            "An embedding that was interrupted goes on where it stopped.",
+            "An interrupted embedding resumes where it stopped.",
         )
     chosen = names[0] if model is None and len(names) == 1 else model or ""
     if chosen not in names:
@@ -410,7 +419,7 @@ def load_embeddings(
         raise DataError(
             f"{len(missing)} of {len(store.shards)} shards are missing in {str(store.path)!r}",
             "They have been deleted.",
-            "Embed again: only what is missing is made.",
+            "Embed again: only missing shards are made.",
         )
     return store.finish()
 
@@ -421,37 +430,41 @@ def step_name(model: str, *, tokens: bool = False) -> str:
 
 
 def slug(name: str) -> str:
-    """Turn a model's name into a folder's name."""
+    """Convert the name of a model to a folder name."""
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-.") or "model"
 
 
 def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Return the vectors as stored: float16, contiguous.
+    """Convert vectors to contiguous float16.
+
+    Args:
+        ids: (n,) tile ids, for messages.
+        x: (n, d) or (n, t, d) finite values.
 
     Raises:
-        DataError: A vector is not finite in float16, or all of them are so small that float16
-            keeps nothing of them.
+        DataError: A value is not finite in float16, or the values are not all 0 but all are smaller
+            in magnitude than the smallest normal float16.
     """
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    bad = ~np.isfinite(flat).all(axis=1) | (np.abs(flat) > _LIMIT).any(axis=1)
+    bad = ~np.isfinite(flat).all(axis=1) | (np.abs(flat) > _LARGEST).any(axis=1)
     if bad.any():
         raise DataError(
             f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN "
-            f"or values beyond {_LIMIT:.0f}",
+            f"or values beyond {_LARGEST:.0f}",
             "Embeddings are stored as float16.",
-            "Normalise what the model returns.",
+            "Normalise the output of the model.",
         )
     largest = float(np.abs(flat).max(initial=0))
-    if 0 < largest < _LEAST:
+    if 0 < largest < _SMALLEST:
         raise DataError(
-            f"no feature of {len(x)} tiles from {str(ids[0])!r} on is above {largest:.3g}",
-            f"Embeddings are stored as float16, whose digits end at {_LEAST:.2g}.",
-            "Normalise what the model returns.",
+            f"all features of {len(x)} tiles from {str(ids[0])!r} on are at most {largest:.3g}",
+            f"Embeddings are stored as float16, which loses precision below {_SMALLEST:.2g}.",
+            "Normalise the output of the model.",
         )
     return np.ascontiguousarray(x, np.float16)
 
 
-def _home(run: Path, key: str, spec: EncoderSpec) -> Path:
+def _folder(run: Path, key: str, spec: EncoderSpec) -> Path:
     return run / "embeddings" / f"{slug(spec.name)}-{key[:8]}"
 
 
@@ -471,7 +484,7 @@ def _vectors(table: Any, row: tuple[int, ...]) -> NDArray[np.float16]:
 def _foreign(file: Path) -> DataError:
     return DataError(
         f"{str(file)!r} belongs to another embedding",
-        "A folder under embeddings/ holds the shards of one model and one pool.",
+        "Each folder in embeddings/ contains the shards of one model and one pool.",
         "Delete the folder and embed again.",
     )
 

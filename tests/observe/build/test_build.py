@@ -247,7 +247,7 @@ def test_files_that_are_no_catalogue(archive, tmp_path):
     assert "--hr" in _refused(archive, tmp_path, hr=archive.extract)
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"type": "Point"}))
-    assert "no STAC" in _refused(archive, tmp_path, lr=other)
+    assert "not STAC" in _refused(archive, tmp_path, lr=other)
 
 
 def test_assets_that_no_item_has(archive, tmp_path):

@@ -1,8 +1,8 @@
-"""What runs the shards of a step: this process, a pool of processes, or actors of a Ray cluster.
+"""Run the shards of a step in this process, in a process pool, or in actors of a Ray cluster.
 
-The work is a plain function of the number of a shard, made once in each process. It writes a file
-and returns a receipt; numbers and receipts are all that travels. So a run that one driver has
-begun any other can finish.
+A worker is a function of the shard number, created once in each process. It writes a file and
+returns a receipt. Only shard numbers and receipts are transferred between processes, so another
+driver can resume a run.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ DriverName = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where shards are made.
+    """Where shards are processed.
 
     Attributes:
-        workers: Processes, or actors.
+        workers: Number of processes or actors.
         driver: "local" for processes of this machine, "ray" for actors of a cluster.
-        address: Of a Ray cluster; empty for one that is started here, for as long as it takes.
-        gpus: Share of a GPU that each actor takes.
-        part: ``(i, n)``: of all shards only every n-th from the i-th on, counted from 1; others
-            make the rest at the same time.
+        address: Address of a Ray cluster; "" starts a local cluster for the duration of the step.
+        gpus: Fraction of a GPU reserved for each actor.
+        part: ``(i, n)``: process only every n-th shard starting from the i-th, counted from 1;
+            other processes make the others at the same time.
 
     Raises:
-        ParameterError: No worker, or a part that is none.
+        ParameterError: `workers` is less than 1, or not 1 <= i <= n.
     """
 
     workers: int = 1
@@ -48,15 +48,15 @@ class Placement:
         if self.workers < 1:
             raise ParameterError(f"workers = {self.workers}", "At least one process is needed.")
         if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
-            raise ParameterError(f"part {self.part}", "The i-th of n parts: 1 <= i <= n.")
+            raise ParameterError(f"part {self.part}", "A part is (i, n) with 1 <= i <= n.")
 
     @property
     def elsewhere(self) -> bool:
-        """Whether shards are made in other processes than this one."""
+        """Whether shards are processed outside this process."""
         return self.workers > 1 or self.driver == "ray"
 
     def share(self, shards: Sequence[Any]) -> Sequence[Any]:
-        """Return those of the shards that are to be made here."""
+        """Return the shards that belong to `part`."""
         return shards if self.part is None else shards[self.part[0] - 1 :: self.part[1]]
 
 
@@ -68,15 +68,15 @@ def map_shards(
     """Yield ``(shard, result)`` as shards finish.
 
     Args:
-        make_worker: Makes the function of a shard number; called once in each process, so that a
+        make_worker: Creates the function of a shard number. Called once in each process, so that a
             model is loaded once. Must be picklable unless it is called in this process.
         shards: Shard numbers.
-        place: Where; in this process when None.
+        place: Where shards are processed; None for this process.
 
     Raises:
-        StorageError: A worker died again and again over one shard.
+        StorageError: Workers died repeatedly while processing one shard.
         MissingExtraError: Ray is not installed.
-        Exception: Whatever a shard raises; the shards that were finished have been yielded.
+        Exception: Any error of a shard; finished shards have been yielded before.
     """
     place, todo = place or Placement(), list(shards)
     if not todo:

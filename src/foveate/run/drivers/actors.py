@@ -1,8 +1,8 @@
-"""Shards in the actors of a Ray cluster (the extra ``dist``).
+"""Process shards in actors of a Ray cluster (extra ``dist``).
 
-Ray Core only: an actor makes the function once and is handed the numbers of shards, at most two at
-a time, so that it never waits for the next one. The files of the run and of the imagery lie where
-every node finds them under the same paths.
+Uses Ray Core only. Each actor creates the worker function once and has at most two shards in
+flight, so that it never waits for the next one. Every node must be able to read and write the run
+directory and the imagery under the same paths.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from foveate.run.drivers.processes import call_worker, start_worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-_IN_FLIGHT = 2  # shards of an actor: one that it works on, and the next
-_LISTENING = 5.0  # seconds that a cluster has to answer
-_STORE = 300 << 20  # bytes of shared memory of a cluster started here: only numbers travel
+_IN_FLIGHT = 2  # shards of an actor: the current one and the next
+_CONNECT_TIMEOUT = 5.0  # seconds
+_OBJECT_STORE = 300 << 20  # bytes of shared memory of a local cluster: only receipts are stored
 
 
 def check_ray(address: str = "") -> None:
-    """Refuse what cannot be, before anything is written.
+    """Check that Ray is installed and that a cluster address accepts connections.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ParameterError: Nobody listens at the address.
+        ParameterError: The address is malformed or refuses connections.
     """
     if importlib.util.find_spec("ray") is None:
         raise MissingExtraError(
@@ -49,23 +49,23 @@ def _check_listening(address: str) -> None:
             "For example --address 10.0.0.1:6379.",
         )  # fmt: skip
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _LISTENING).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
     except OSError as error:
         raise ParameterError(
-            f"no Ray cluster answers at {address!r} ({error.strerror or error})",
-            "--address is what ray start --head prints.",
-            "Start one there, or leave --address out: one is started on this machine.",
+            f"no Ray cluster responds at {address!r} ({error.strerror or error})",
+            "--address is the address printed by ray start --head.",
+            "Start a cluster there, or omit --address to start one on this machine.",
         ) from error
 
 
 class _Worker:
-    """An actor: the function of shard numbers in a process of its own."""
+    """Actor that runs the worker function in its own process."""
 
     def __init__(self, make_worker: Any, threads: int) -> None:
         start_worker(make_worker, threads)
 
     def call(self, shard: int) -> Any:
-        """Do a shard. An error comes back as it is: Ray would wrap it into one of its own."""
+        """Process a shard; return a FoveateError, which Ray would wrap if it were raised."""
         try:
             return call_worker(shard)
         except FoveateError as error:
@@ -77,42 +77,44 @@ def _cluster(address: str, workers: int, gpus: float) -> Generator[Any]:
     """Yield ray, connected to a cluster."""
     import ray
 
-    here: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address:
-        here |= {"address": address}
+        options |= {"address": address}
     else:
-        # As many as were asked for, also on a machine with fewer cores.
-        here |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE}
-    joined = ray.is_initialized()
+        # All workers must start, even on a machine with fewer cores.
+        options |= {
+            "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE
+        }  # fmt: skip
+    initialized = ray.is_initialized()
     try:
-        if not joined:
-            ray.init(**here)
-    except Exception as error:  # what Ray raises where nodes do not come up is no other class
+        if not initialized:
+            ray.init(**options)
+    except Exception as error:  # Ray raises no narrower class if nodes fail to start
         raise _no_cluster(address, str(error)) from error
     try:
-        there = float(ray.cluster_resources().get("GPU", 0))
-        if gpus > there:
+        available = float(ray.cluster_resources().get("GPU", 0))
+        if gpus > available:
             raise ParameterError(
-                f"{gpus:g} GPUs for each worker, and the cluster has {there:g}",
-                "A worker that needs more would wait for ever.",
+                f"{gpus:g} GPUs for each worker, and the cluster has {available:g}",
+                "A worker that needs more GPUs would wait forever.",
                 "Lower --gpus-per-worker.",
             )
         yield ray
     finally:
-        if not joined:
+        if not initialized:
             ray.shutdown()
 
 
-def _no_cluster(address: str, why: str) -> FoveateError:
-    said = (why.splitlines() or [""])[0].rstrip(".")
+def _no_cluster(address: str, reason: str) -> FoveateError:
+    first_line = (reason.splitlines() or [""])[0].rstrip(".")
     if address:
         return ParameterError(
-            f"no Ray cluster at {address!r}: {said}",
-            "--address is what ray start --head prints.",
-            "Leave --address out: one is started on this machine.",
+            f"no Ray cluster at {address!r}: {first_line}",
+            "--address is the address printed by ray start --head.",
+            "Omit --address to start a cluster on this machine.",
         )
     return StorageError(
-        f"Ray cannot be started on this machine: {said}",
+        f"Ray cannot be started on this machine: {first_line}",
         "It needs memory and a few idle cores.",
         "Try again later, or use --workers N without --driver ray.",
     )
@@ -125,86 +127,87 @@ def in_actors(
     address: str = "",
     gpus: float = 0.0,
 ) -> Iterator[tuple[int, Any]]:
-    """Yield ``(shard, result)`` as they come.
+    """Yield ``(shard, result)`` as shards finish.
 
     Args:
-        make_worker: See `map_shards`; picklable.
-        todo: Numbers of shards.
-        workers: Actors, each with one CPU.
-        address: Of a cluster; empty to start one here.
-        gpus: Share of a GPU of each actor.
+        make_worker: See `map_shards`; must be picklable.
+        todo: Shard numbers.
+        workers: Number of actors, each with one CPU.
+        address: Address of a cluster; "" to start a local one.
+        gpus: Fraction of a GPU for each actor.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ParameterError: No cluster answers, or it has no such GPUs.
-        StorageError: Actors were lost over one shard again and again.
-        Exception: Whatever a shard raises.
+        ParameterError: No cluster responds, or it has fewer GPUs than one actor needs.
+        StorageError: Actors were lost repeatedly while processing one shard.
+        Exception: Any error of a shard.
     """
     check_ray(address)
     with _cluster(address, workers, gpus) as ray:
-        made = ray.put(make_worker)
-        # One thread each: the bytes are those of any other driver then.
+        factory = ray.put(make_worker)
+        # One thread for each actor: the results equal those of other drivers byte for byte.
         actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Worker)
-        yield from _Crew(ray, lambda: actor.remote(made, 1), workers).work(todo)
+        yield from _ActorPool(ray, lambda: actor.remote(factory, 1), workers).work(todo)
 
 
-class _Crew:
-    """Actors and the shards that they have in hand."""
+class _ActorPool:
+    """Actors and their shards in flight."""
 
-    def __init__(self, ray: Any, hire: Callable[[], Any], size: int) -> None:
-        self.ray, self.hire, self.size = ray, hire, size
+    def __init__(self, ray: Any, start_actor: Callable[[], Any], size: int) -> None:
+        self.ray, self.start_actor, self.size = ray, start_actor, size
         self.attempts = Attempts()
-        self.hands: list[Any] = []
-        self.given: dict[Any, tuple[Any, int]] = {}  # answer to come -> actor, shard
+        self.actors: list[Any] = []
+        self.in_flight: dict[Any, tuple[Any, int]] = {}  # future -> actor, shard
 
     def work(self, todo: list[int]) -> Iterator[tuple[int, Any]]:
-        """Hand out shards and yield what comes back."""
+        """Distribute shards and yield their results as they finish."""
         left = list(reversed(todo))
-        second: set[int] = set()  # shards that another actor could not do
-        while left or self.given:
-            self._hand_out(left)
-            ready, _ = self.ray.wait(list(self.given), num_returns=1)
-            actor, shard = self.given.pop(ready[0])
+        retried: set[int] = set()  # shards that failed in one actor
+        while left or self.in_flight:
+            self._submit(left)
+            ready, _ = self.ray.wait(list(self.in_flight), num_returns=1)
+            actor, shard = self.in_flight.pop(ready[0])
             try:
                 result = self.ray.get(ready[0])
             except self.ray.exceptions.RayActorError as error:
-                left += self._replace(actor, shard, error)
+                left += self._recover(actor, shard, error)
                 continue
             if isinstance(result, FoveateError):
-                # It may be the fault of one node: a disk that is not mounted there.
-                if shard in second or self.size == 1:
+                # Retry in another actor: one node may be at fault, for example by a missing mount.
+                if shard in retried or self.size == 1:
                     raise result
-                second.add(shard)
+                retried.add(shard)
                 left.append(shard)
-                self._dismiss(actor, left)
+                self._stop(actor, left)
                 continue
             result, fetched = result
             count(fetched)
             yield shard, result
 
-    def _hand_out(self, left: list[int]) -> None:
-        while len(self.hands) < min(self.size, len(left) + len(self.given)):
-            self.hands.append(self.hire())
-        for depth in range(1, _IN_FLIGHT + 1):  # everyone one shard before anyone two
-            for actor in self.hands:
-                busy = sum(one is actor for one, _ in self.given.values())
+    def _submit(self, left: list[int]) -> None:
+        while len(self.actors) < min(self.size, len(left) + len(self.in_flight)):
+            self.actors.append(self.start_actor())
+        for depth in range(1, _IN_FLIGHT + 1):  # one shard for every actor before a second one
+            for actor in self.actors:
+                busy = sum(other is actor for other, _ in self.in_flight.values())
                 if left and busy < depth:
                     shard = left.pop()
-                    self.given[actor.call.remote(shard)] = (actor, shard)
+                    self.in_flight[actor.call.remote(shard)] = (actor, shard)
 
-    def _dismiss(self, actor: Any, left: list[int]) -> list[int]:
-        """Let an actor go, and take back what it has in hand."""
-        theirs = [answer for answer, (one, _) in self.given.items() if one is actor]
-        back = [self.given.pop(answer)[1] for answer in theirs]
-        left += back
-        self.hands = [one for one in self.hands if one is not actor]
+    def _stop(self, actor: Any, left: list[int]) -> None:
+        """Kill an actor, and append its shards in flight to `left`."""
+        futures = [future for future, (other, _) in self.in_flight.items() if other is actor]
+        left += [self.in_flight.pop(future)[1] for future in futures]
+        self.actors = [other for other in self.actors if other is not actor]
         self.ray.kill(actor)
-        return back
 
-    def _replace(self, actor: Any, shard: int, error: Exception) -> list[int]:
-        """Return the shards of an actor that is gone."""
-        back: list[int] = [shard]
-        self._dismiss(actor, back)
-        why = str(error).splitlines()[0].rstrip(".")
-        self.attempts.lost([shard], why)
-        return back
+    def _recover(self, actor: Any, shard: int, error: Exception) -> list[int]:
+        """Return all shards of a lost actor.
+
+        Raises:
+            StorageError: Too many actors were lost while processing `shard`.
+        """
+        shards: list[int] = [shard]
+        self._stop(actor, shards)
+        self.attempts.lost([shard], str(error).splitlines()[0].rstrip("."))
+        return shards

@@ -1,4 +1,4 @@
-"""Shards whose worker was lost are tried again, and not for ever."""
+"""Limit how often a shard is retried after its worker was lost."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections import Counter
 from foveate.errors import StorageError
 
 logger = logging.getLogger("foveate")
-_MOST = 3  # workers that one shard may cost
+_MAX_LOST = 3  # lost workers for one shard before the run fails
 
 
 class Attempts:
-    """Counts the workers that were lost over each shard."""
+    """Count the lost workers for each shard."""
 
     def __init__(self) -> None:
         self._lost: Counter[int] = Counter()
 
-    def lost(self, shards: list[int], why: str) -> None:
-        """Note that a worker was lost while it had these shards.
+    def lost(self, shards: list[int], reason: str) -> None:
+        """Record that a worker was lost while it processed these shards.
 
         Raises:
-            StorageError: One of them has cost too many workers already.
+            StorageError: Three workers were lost while processing one of them.
         """
         self._lost.update(shards)
         worst = max(shards, key=lambda shard: self._lost[shard])
-        if self._lost[worst] >= _MOST:
+        if self._lost[worst] >= _MAX_LOST:
             raise StorageError(
-                f"{_MOST} workers were lost over the shard {worst}: {why}",
-                "The system ends processes that need more memory than there is.",
+                f"{_MAX_LOST} workers were lost while processing shard {worst}: {reason}",
+                "The operating system kills processes if memory runs out.",
                 "Use a smaller --batch-size or fewer --workers; finished shards are kept.",
             )
-        logger.warning("A worker was lost (%s); what it had begun is begun again.", why)
+        logger.warning("A worker was lost (%s); its unfinished shards are restarted.", reason)

@@ -1,4 +1,4 @@
-"""Shards in this process, or in a pool of processes of this machine."""
+"""Process shards in this process, or in a process pool of this machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
     MakeWorker = Callable[[], Callable[[int], Any]]
 
-# What this process does with a shard: one function, once it has been made.
-_made: list[Callable[[int], Any]] = []
+_worker: list[Callable[[int], Any]] = []  # the worker function of this process, if created
 
 
 def in_this_process(make_worker: MakeWorker, todo: list[int]) -> Iterator[tuple[int, Any]]:
-    """Yield ``(shard, result)`` one after the other."""
+    """Yield ``(shard, result)`` in order."""
     work = make_worker()
     for shard in todo:
         yield shard, work(shard)
@@ -33,13 +32,13 @@ def in_this_process(make_worker: MakeWorker, todo: list[int]) -> Iterator[tuple[
 def in_processes(
     make_worker: MakeWorker, todo: list[int], workers: int
 ) -> Iterator[tuple[int, Any]]:
-    """Yield ``(shard, result)`` as they come; a process that was killed is replaced.
+    """Yield ``(shard, result)`` as shards finish; killed processes are replaced.
 
-    Each process gets cores / workers threads for linear algebra, and no more than OMP_NUM_THREADS
-    says: the last bits of a network depend on them.
+    Each process uses cores / workers threads for linear algebra, at most OMP_NUM_THREADS. The last
+    bits of the output of a network depend on the number of threads.
 
     Raises:
-        StorageError: Processes were killed over one shard again and again.
+        StorageError: Processes were killed repeatedly while processing one shard.
     """
     attempts, left = Attempts(), list(todo)
     while left:
@@ -53,9 +52,9 @@ def in_processes(
 
 def _in_pool(make_worker: MakeWorker, todo: list[int], workers: int) -> Iterator[tuple[int, Any]]:
     cores = max(1, (os.cpu_count() or 1) // workers)
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    threads = min(cores, int(stated)) if stated.isdigit() and int(stated) else cores
-    # A forked process would inherit locks of threads that it does not have.
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    threads = min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
+    # A forked process would inherit locks held by threads that do not exist in it.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(workers, len(todo)), context, initializer=start_worker, initargs=(make_worker, threads)
@@ -71,17 +70,17 @@ def _in_pool(make_worker: MakeWorker, todo: list[int], workers: int) -> Iterator
 
 
 def start_worker(make_worker: MakeWorker, threads: int) -> None:
-    """Make the function of this process, with so many threads for linear algebra."""
+    """Create the worker function of this process and set its number of threads."""
     from threadpoolctl import threadpool_limits
 
-    # The variable is for libraries that the worker is yet to load (torch), the call for the rest.
+    # The variable applies to libraries loaded later (torch), the call to those already loaded.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     threadpool_limits(threads)
-    atexit.register(close_files)  # GDAL complains of files that outlive the interpreter
-    _made[:] = [make_worker()]
+    atexit.register(close_files)  # GDAL reports files that are still open at exit
+    _worker[:] = [make_worker()]
 
 
 def call_worker(shard: int) -> tuple[Any, Traffic]:
-    """Do a shard with the function of this process; say what was fetched of remote files for it."""
+    """Process a shard; return its result and the traffic of remote files."""
     before = traffic()
-    return _made[0](shard), traffic() - before
+    return _worker[0](shard), traffic() - before
