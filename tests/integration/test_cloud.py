@@ -83,7 +83,7 @@ def _fresh():
     yield
     close_files()
     remote.forget()
-    stores._opened.cache_clear()
+    stores._cached_store.cache_clear()
 
 
 def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_path):

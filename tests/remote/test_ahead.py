@@ -1,4 +1,4 @@
-"""Readers of many windows of a remote file have them fetched together, before they ask."""
+"""Windows of a remote file are prefetched together."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ CELLS = [Window(y, x, 100, 100) for y in range(0, 1000, 128) for x in range(0, 1
 
 @pytest.fixture
 def image(tmp_path):
-    """A raster of 64 blocks, here and on a server, opened."""
+    """A raster of 64 blocks, as a local and as an opened remote source."""
     remote.forget()
     path = write(tmp_path / "x.tif", pixels(side=1024))
     with serving({"/x.tif": path.read_bytes()}) as web:
@@ -41,20 +41,20 @@ def _shrunk(source):
     return (encoder.embed(CELLS),)
 
 
-def _bought(source):
-    bought = MatchedHR({row: [View(source, window, "x")] for row, window in enumerate(CELLS)})
-    ahead = bought.ahead(range(len(CELLS)), (3, 1))
-    found = []
+def _matched_hr(source):
+    matched = MatchedHR({row: [View(source, window, "x")] for row, window in enumerate(CELLS)})
+    ahead = matched.ahead(range(len(CELLS)), (3, 1))
+    tiles = []
     for row in range(len(CELLS)):
         ahead.at(row)
-        found.append(bought.read(row, (3, 1), 0.5).data)
-    return found
+        tiles.append(matched.read(row, (3, 1), 0.5).data)
+    return tiles
 
 
-@pytest.mark.parametrize("read", [_crops, _shrunk, _bought])
+@pytest.mark.parametrize("read", [_crops, _shrunk, _matched_hr])
 def test_windows_of_a_remote_file_take_few_requests(image, read):
     near, far, web = image
-    found = read(far)
+    remote_tiles = read(far)
     assert 0 < len(web.gets()) < 4
-    for one, other in zip(found, read(near), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for remote_tile, local_tile in zip(remote_tiles, read(near), strict=True):
+        np.testing.assert_array_equal(remote_tile, local_tile)

@@ -1,4 +1,4 @@
-"""Files of a web server on loopback, against the same files read from the disk."""
+"""Remote files on a local test server, compared with the same files on disk."""
 
 import itertools
 import pickle
@@ -33,12 +33,12 @@ def _fresh(monkeypatch):
     retry = {"max_retries": 2, "backoff": quick | {"base": 2}}
     monkeypatch.setattr(stores, "RETRY", stores.RETRY | retry)
     monkeypatch.setattr(stores, "CLIENT", stores.CLIENT | {"timeout": "500ms"})
-    stores._opened.cache_clear()
+    stores._cached_store.cache_clear()
     remote.forget()
     yield
     close_files()
     remote.forget()
-    stores._opened.cache_clear()
+    stores._cached_store.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def overlapping(ranges):
     return sum(max(0, a[1] - b[0]) for a, b in itertools.pairwise(ordered))
 
 
-def test_every_window_of_every_kind_of_file_is_that_of_the_disk(folder, served):
+def test_windows_of_all_formats_equal_those_of_local_files(folder, served):
     root, names = folder
     for name in names:
         near, far = FileSource(str(root / name)), FileSource(f"{served.url}/a%20b/{name}")
@@ -75,14 +75,14 @@ def test_every_window_of_every_kind_of_file_is_that_of_the_disk(folder, served):
         for window in WINDOWS:
             for size in (None, (40, 50)):
                 expected = near.read(window, out_shape=size)
-                found = far.read(window, out_shape=size)
-                np.testing.assert_array_equal(found.data, expected.data, err_msg=name)
-                np.testing.assert_array_equal(found.valid, expected.valid, err_msg=name)
+                raster = far.read(window, out_shape=size)
+                np.testing.assert_array_equal(raster.data, expected.data, err_msg=name)
+                np.testing.assert_array_equal(raster.valid, expected.valid, err_msg=name)
         np.testing.assert_array_equal(far.stored().data, near.stored().data)
         assert not overlapping(served.ranges(f"/a b/{name}")), name
 
 
-def test_gdal_reads_no_byte_that_was_not_planned(folder, served):
+def test_gdal_reads_only_predicted_bytes(folder, served):
     _, names = folder
     planned = 0
     for name in names:
@@ -98,8 +98,8 @@ def test_gdal_reads_no_byte_that_was_not_planned(folder, served):
     assert planned == 3 * len(WINDOWS) * sum(name.endswith(".tif") for name in names)
 
 
-def test_a_window_that_is_shown_small_is_fetched_from_an_overview(tmp_path):
-    """Fewer bytes than at full resolution, in one go, whichever overview GDAL takes."""
+def test_reduced_windows_are_fetched_from_overviews(tmp_path):
+    """All bytes are predicted whichever overview GDAL uses, fewer than at full resolution."""
     mask = np.arange(1024) % 300 > 20
     write(tmp_path / "c.tif", pixels(2, side=1024), driver="COG", blocksize=128)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
@@ -116,25 +116,25 @@ def test_a_window_that_is_shown_small_is_fetched_from_an_overview(tmp_path):
             assert side > 110 or sum(b - a for a, b in ranges) < 1024**2
             opened.need(ranges)
             before = len(web.asked)
-            found = far.read(window, out_shape=(side, side))
+            raster = far.read(window, out_shape=(side, side))
             assert web.asked[before:] == [], (name, side)
             expected = near.read(window, out_shape=(side, side))
-            np.testing.assert_array_equal(found.data, expected.data)
-            np.testing.assert_array_equal(found.valid, expected.valid)
+            np.testing.assert_array_equal(raster.data, expected.data)
+            np.testing.assert_array_equal(raster.valid, expected.valid)
 
 
-def test_files_that_cannot_be_planned_are_named(folder, served):
+def test_files_without_layout_are_listed(folder, served):
     _, names = folder
     sources = [FileSource(f"{served.url}/a%20b/{name}") for name in names]
     _ = [source.info for source in sources]
     served.asked.clear()
-    found = [locate(part.path).name for part in unplanned([*sources, None, sources[0]])]
-    assert found == ["plain.jpg", "plain.png"]
+    names = [locate(part.path).name for part in unplanned([*sources, None, sources[0]])]
+    assert names == ["plain.jpg", "plain.png"]
     assert not served.asked
     assert not unplanned([FileSource(str(folder[0] / "plain.png"))])
 
 
-def test_windows_are_fetched_ahead_and_no_byte_twice(one):
+def test_windows_are_prefetched_and_no_byte_is_fetched_twice(one):
     web, path = one
     rng = np.random.default_rng(0)
     windows = [Window(int(y), int(x), 96, 96) for y, x in rng.integers(0, 416, (60, 2))]
@@ -194,17 +194,17 @@ def test_headers_are_kept_with_a_run_until_the_object_changes(one, tmp_path):
     np.testing.assert_array_equal(changed.read().data, expected.data)
 
 
-def test_what_is_kept_of_other_formats_is_what_opening_has_read(folder, served, tmp_path):
-    """Not all of a file that is fetched whole, and nothing of a catalogue, which may hold keys."""
+def test_stored_headers_of_other_formats_contain_only_opening_reads(folder, served, tmp_path):
+    """Not a whole file, and no content of a catalogue, which may contain keys."""
     served.files["/c.json"] = b'{"href": "x.tif?sig=s3cret"}'
     opened = remote.open_object(f"{served.url}/c.json")
     assert b"s3cret" in opened.read(0, 99)
     url = f"{served.url}/a%20b/plain.png"
     first = FileSource(url).info
     remote.keep_headers(tmp_path)
-    kept = (tmp_path / "headers.parquet").read_bytes()
-    assert len(kept) < len(served.files["/a b/plain.png"]) // 10
-    assert b"s3cret" not in kept
+    stored = (tmp_path / "headers.parquet").read_bytes()
+    assert len(stored) < len(served.files["/a b/plain.png"]) // 10
+    assert b"s3cret" not in stored
     close_files()
     remote.forget()
     remote.load_headers(tmp_path)
@@ -216,7 +216,7 @@ def test_what_is_kept_of_other_formats_is_what_opening_has_read(folder, served, 
     np.testing.assert_array_equal(again.read(WINDOWS[1]).data, expected.data)
 
 
-def test_object_that_changes_while_it_is_read_is_refused(one):
+def test_object_that_changes_while_it_is_read_raises(one):
     web, path = one
     far = FileSource(f"{web.url}/x.tif")
     assert far.info.bands == 3
@@ -226,7 +226,7 @@ def test_object_that_changes_while_it_is_read_is_refused(one):
 
 
 @pytest.mark.parametrize("fault", [503, 500, "cut", "hang"])
-def test_fault_that_passes_is_retried(one, fault):
+def test_temporary_fault_is_retried(one, fault):
     web, path = one
     far = FileSource(f"{web.url}/x.tif")
     assert far.info.bands == 3
@@ -237,21 +237,21 @@ def test_fault_that_passes_is_retried(one, fault):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (503, "status 503"), (403, "permission denied"), (401, "credentials are not accepted"),
-        ("cut", "cut off"), ("hang", "did not answer in time"),
+        ("cut", "truncated"), ("hang", "did not respond in time"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("opening", [True, False])
-def test_fault_that_stays_is_named_and_nothing_wrong_is_kept(one, fault, said, opening):
+def test_permanent_fault_raises_and_nothing_wrong_is_cached(one, fault, message, opening):
     web, path = one
     far = FileSource(f"{web.url}/x.tif?X-Amz-Signature=s3cret")
     if not opening:
         assert far.info.bands == 3
     web.faults = [("/x.tif", fault)] * 100
     window = Window(300, 300, 100, 100)
-    with pytest.raises(DataError, match=said) as raised:
+    with pytest.raises(DataError, match=message) as raised:
         far.read(window)
     assert f"{web.url}/x.tif" in str(raised.value)
     assert "s3cret" not in str(raised.value)
@@ -260,7 +260,7 @@ def test_fault_that_stays_is_named_and_nothing_wrong_is_kept(one, fault, said, o
     np.testing.assert_array_equal(far.read(window).data, FileSource(str(path)).read(window).data)
 
 
-def test_an_error_of_a_thread_holds_no_open_file(one):
+def test_error_of_a_thread_does_not_keep_files_open(one):
     """Closing files of rasterio in another thread than their own would use freed memory."""
     web, _ = one
     kept = []
@@ -283,7 +283,7 @@ def test_an_error_of_a_thread_holds_no_open_file(one):
     assert all(dataset.closed for dataset in datasets)
 
 
-def test_broken_file_is_named(one):
+def test_truncated_file_raises_with_its_url(one):
     web, path = one
     content = path.read_bytes()
     web.files["/x.tif"] = content[: len(content) // 2]
@@ -293,19 +293,19 @@ def test_broken_file_is_named(one):
 
 
 @pytest.mark.parametrize("name", ["/none.tif", "/empty.tif", "/text.tif"])
-def test_what_is_no_raster_is_named(one, name):
+def test_missing_or_invalid_rasters_raise_with_their_names(one, name):
     web, _ = one
     web.files |= {"/empty.tif": b"", "/text.tif": b"this is no raster" * 9}
     with pytest.raises(DataError, match=name):
         _ = FileSource(f"{web.url}{name}").info
 
 
-def test_host_that_is_not_there_is_named():
+def test_unreachable_host_raises():
     with pytest.raises(DataError, match="refuses connections"):
         _ = FileSource("http://127.0.0.1:9/x.tif").info
 
 
-def test_pixels_beyond_the_limit_are_forgotten_and_fetched_again(one, monkeypatch):
+def test_pixels_beyond_the_cache_limit_are_fetched_again(one, monkeypatch):
     web, path = one
     monkeypatch.setenv("FOVEATE_CLOUD_CACHE", "20kB")
     near, far = FileSource(str(path)), FileSource(f"{web.url}/x.tif")
@@ -320,12 +320,12 @@ def test_missing_extra_says_what_to_install(monkeypatch):
         stores.need_cloud(locate("s3://b/x.tif"))
 
 
-def test_traffic_in_words():
+def test_traffic_is_formatted_as_text():
     assert str(remote.Traffic(1, 12)) == "12 bytes in 1 request"
     assert str(remote.Traffic(45, 12_340_000)) == "12.3 MB in 45 requests"
 
 
-def test_ranges_that_lie_close_become_one_request():
+def test_close_ranges_are_merged():
     assert ranges.coalesced([(100_000, 100_100), (0, 10), (5, 60)]) == [
         (0, 60),
         (100_000, 100_100),

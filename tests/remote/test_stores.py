@@ -1,4 +1,4 @@
-"""gs:// and az:// on loopback: the stores' own configuration leads there."""
+"""gs:// and az:// URLs with stores configured to use a local test server."""
 
 import json
 
@@ -13,17 +13,17 @@ from foveate.raster import FileSource, close_files
 from foveate.remote import stores
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
-KEY = "a2V5cGxhbnRlZHMzY3JldA=="  # the key of an account, in base64
+KEY = "a2V5cGxhbnRlZHMzY3JldA=="  # an account key in base64
 
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    stores._opened.cache_clear()
+    stores._cached_store.cache_clear()
     remote.forget()
     yield
     close_files()
     remote.forget()
-    stores._opened.cache_clear()
+    stores._cached_store.cache_clear()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def web(tmp_path):
 
 
 def _settings(scheme, url, folder):
-    """Return the environment that leads a store to a server."""
+    """Return environment variables that configure a store to use a server."""
     if scheme == "az":
         return {
             "AZURE_STORAGE_ACCOUNT_NAME": "account", "AZURE_STORAGE_ACCOUNT_KEY": KEY,
@@ -49,14 +49,14 @@ def _settings(scheme, url, folder):
 
 
 @pytest.mark.parametrize(("scheme", "place"), [("gs", "/b/d/x.tif"), ("az", "/account/b/d/x.tif")])
-def test_a_file_is_read_from_where_the_environment_leads(web, scheme, place, monkeypatch, tmp_path):
+def test_environment_configures_the_endpoint_of_a_store(web, scheme, place, monkeypatch, tmp_path):
     web, path = web
     web.files[place] = path.read_bytes()
     for name, value in _settings(scheme, web.url, tmp_path).items():
         monkeypatch.setenv(name, value)
-    found = FileSource(f"{scheme}://b/d/x.tif").read()
-    np.testing.assert_array_equal(found.data, FileSource(str(path)).read().data)
-    with pytest.raises(DataError, match="it is not there") as raised:
+    raster = FileSource(f"{scheme}://b/d/x.tif").read()
+    np.testing.assert_array_equal(raster.data, FileSource(str(path)).read().data)
+    with pytest.raises(DataError, match="it does not exist") as raised:
         FileSource(f"{scheme}://b/d/none.tif").read()
     assert f"{scheme}://b/d/none.tif" in str(raised.value)
     web.faults = [(place, 403)] * 9
@@ -75,13 +75,13 @@ def test_a_file_is_read_from_where_the_environment_leads(web, scheme, place, mon
         ("s3://b/x.tif", {"AWS_PROFILE": "nobody"}),
     ],
 )
-def test_a_store_that_cannot_be_set_up_says_what_to_set(url, settings, monkeypatch):
+def test_store_without_configuration_raises_with_the_variables_to_set(url, settings, monkeypatch):
     for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(
-        UnavailableError, match=r"its store cannot be set up.* Set [A-Z]+_"
+        UnavailableError, match=r"its store cannot be configured.* Set [A-Z]+_"
     ) as raised:
         _ = FileSource(url).info
     assert "s3cret" not in str(raised.value)

@@ -1,8 +1,8 @@
-"""Bytes of files in object stores and on web servers, each read once.
+"""Read files in object stores and on web servers without requesting a byte twice.
 
-`open_object` opens a file by its URL; what is read of it stays in a bounded cache of this process,
-and what its directories are is kept with a run (`foveate.remote.kept`). obstore does the requests,
-async-tiff reads the directories of TIFFs; both come with ``foveate[cloud]``.
+`open_object` opens a file by its URL. Bytes that were read are cached in this process up to a
+limit, and file headers are stored with a run (`foveate.remote.kept`). obstore sends the requests,
+async-tiff parses TIFF directories; both are installed with ``foveate[cloud]``.
 """
 
 from foveate.remote.kept import keep_headers, load_headers

@@ -1,4 +1,4 @@
-"""Directories of remote files, kept with a run: a run that goes on reads none of them again."""
+"""Store the headers of remote files with a run, so that resuming it does not fetch them again."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE = "headers.parquet"
-_LARGEST = 16 << 20  # bytes of one header that are kept
+_LARGEST = 16 << 20  # bytes; larger headers are not stored
 
 
 def keep_headers(run: Path) -> None:
-    """Write the directories of all objects that were opened into a run, unless they are there.
+    """Write the headers of all opened objects to a run, unless the file is current.
 
     Raises:
-        StorageError: They cannot be written.
+        StorageError: The file cannot be written.
     """
-    found = {text: one for text, one in headers().items() if _size(one) <= _LARGEST}
-    if not found:
+    small = {url: header for url, header in headers().items() if _size(header) <= _LARGEST}
+    if not small:
         return
-    table = _to_table(found)
+    table = _to_table(small)
     file = run / FILE
     if not file.exists() or not read_parquet(file).equals(table):
         write_parquet(file, table)
 
 
 def load_headers(run: str | Path) -> None:
-    """Take over the directories that a run holds; each is used if its object is unchanged."""
+    """Load the headers stored with a run; each is used only if its object is unchanged."""
     file = Path(run) / FILE
     if not file.is_file():
         return
     try:
         table = read_parquet(file)
     except DataError:
-        return  # they are read again
+        return  # the headers are fetched again
     for row in table.to_pylist():
         beside = {
             name: None if meta is None else Meta(**meta)
@@ -58,25 +58,25 @@ def _size(header: Header) -> int:
     return sum(map(len, header.segments.values()))
 
 
-def _to_table(found: dict[str, Header]) -> pa.Table:
+def _to_table(stored: dict[str, Header]) -> pa.Table:
     import pyarrow as pa
 
     rows = [
         {
-            "url": text,
-            "size": one.meta.size,
-            "e_tag": one.meta.e_tag,
-            "modified": one.meta.modified,
+            "url": url,
+            "size": header.meta.size,
+            "e_tag": header.meta.e_tag,
+            "modified": header.meta.modified,
             "beside": json.dumps(
                 {
                     name: None if meta is None else vars(meta)
-                    for name, meta in sorted(one.beside.items())
+                    for name, meta in sorted(header.beside.items())
                 }
             ),
-            "starts": sorted(one.segments),
-            "data": [one.segments[start] for start in sorted(one.segments)],
+            "starts": sorted(header.segments),
+            "data": [header.segments[start] for start in sorted(header.segments)],
         }
-        for text, one in found.items()
+        for url, header in stored.items()
     ]
     schema = pa.schema(
         {

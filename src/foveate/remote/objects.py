@@ -1,8 +1,8 @@
-"""Objects that are read by ranges, of which no byte is requested twice.
+"""Remote objects, read by byte ranges and cached so that no byte is requested twice.
 
-What arrives is kept: directories of files in memory, pixels in one temporary file of the process,
-up to a `limit` in bytes; beyond, they are forgotten and may be requested again. Neighbouring ranges
-become one request, requests run side by side, and a range that is on its way is waited for.
+Headers are cached in memory, pixels in one temporary file of the process. If it exceeds its size
+limit, it is cleared, and pixels may be requested again. Neighbouring ranges are merged to one
+request, requests run concurrently, and a range that is already requested is awaited.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int]
 
-HEAD = 32 << 10  # bytes that are read first: most directories of cloud-optimised files
+HEAD = 32 << 10  # bytes of the first request: covers most headers of cloud-optimised files
 PAGE = 4096
-_REQUESTS = 16  # side by side
-_TRIES = 3  # to have all of a range at a time
+_REQUESTS = 16  # concurrent
+_TRIES = 3  # attempts to have a whole range in the cache
 
 
 _numbers = counting()
@@ -46,12 +46,12 @@ atexit.register(_spool.close)
 
 @dataclass(slots=True)
 class _Segment:
-    """Bytes of an object: in memory, or in the spool."""
+    """Cached bytes of an object, in memory or in the spool."""
 
     start: int
     end: int
     data: bytes | None = None
-    place: tuple[int, int] = (0, 0)
+    place: tuple[int, int] = (0, 0)  # generation and offset in the spool
 
     def read(self) -> bytes | None:
         if self.data is not None:
@@ -59,18 +59,18 @@ class _Segment:
         return _spool.get(*self.place, self.end - self.start)
 
     @property
-    def there(self) -> bool:
+    def is_cached(self) -> bool:
         return self.data is not None or self.place[0] == _spool.generation
 
 
 @dataclass
 class Header:
-    """What is kept of an object with a run: all that opening it has read.
+    """Everything that was read to open an object; stored with a run.
 
     Attributes:
-        meta: The state of the object that it is of.
-        segments: First byte -> bytes.
-        beside: Names beside it that were asked for -> what is there, or None.
+        meta: Metadata of the object, which identify its version.
+        segments: Offset -> bytes.
+        beside: Names of requested sidecar files -> metadata, or None if the file does not exist.
     """
 
     meta: Meta
@@ -82,15 +82,15 @@ class RemoteObject:
     """A file in an object store or on a web server.
 
     Args:
-        url: Where it is.
-        meta: What its store says of it.
+        url: URL of the object.
+        meta: Its metadata.
 
     Attributes:
-        url: Where it is.
-        meta: Size, entity tag and time of change, as when it was opened.
-        opening: Whether what is read now belongs to its header.
-        number: What tells it from other states of the object in this process.
-        beside: Names beside it that were asked for -> what is there, or None.
+        url: URL of the object.
+        meta: Size, entity tag and modification time at opening.
+        opening: Whether reads belong to the header.
+        number: Unique number of this version of the object in this process.
+        beside: Names of requested sidecar files -> metadata, or None if the file does not exist.
     """
 
     def __init__(self, url: URL, meta: Meta) -> None:
@@ -101,74 +101,75 @@ class RemoteObject:
         self._lock = threading.RLock()
         self._segments: list[_Segment] = []
         self._starts: list[int] = []
-        self._coming: list[tuple[int, int, Future[None]]] = []
-        self._looked: dict[int, bytes] = {}  # what opening it has read
-        self._known: Header | None = None  # of an earlier run, or another process
+        self._pending: list[tuple[int, int, Future[None]]] = []  # requested ranges
+        self._opening_reads: dict[int, bytes] = {}  # offset -> bytes
+        self._known: Header | None = None  # header of an earlier run or another process
 
     @cached_property
     def layout(self) -> Layout | None:
-        """Where its pixels are, or None for what is read as GDAL asks for it."""
+        """Byte layout of the pixels, or None if it cannot be predicted."""
         return read_layout(self)
 
     @property
     def fingerprint(self) -> list[str | int]:
-        """What tells this state of the object from others, JSON-ready."""
-        # Entity tags of object stores are hashes; those of web servers often are of time and size.
+        """Identifier of this version of the object, JSON-serialisable."""
+        # Entity tags of object stores are hashes of the content, and so independent of the URL.
+        # Those of web servers are often derived from time and size.
         if self.meta.e_tag and self.url.scheme in STORES:
             return [self.meta.e_tag, self.meta.size]
         return [str(self.url), self.meta.e_tag or self.meta.modified, self.meta.size]
 
     @property
     def header(self) -> Header:
-        """What opening it has read, without the pixels that follow the directories."""
-        layout = None if self.is_known else self.layout  # it reads: not under the lock
+        """Everything read to open the object, without the pixels after the directories."""
+        layout = None if self.is_known else self.layout  # before locking, because it reads
         with self._lock:
             if self._known is not None and self._known.beside == self.beside:
                 return self._known
             if layout is None:
-                return Header(self.meta, joined(self._looked), dict(self.beside))
-            kept = {s.start: s.data for s in self._segments if s.data is not None}
-        if 0 in kept:
-            kept[0] = kept[0][: _directories(layout)]
-        return Header(self.meta, kept, dict(self.beside))
+                return Header(self.meta, joined(self._opening_reads), dict(self.beside))
+            segments = {s.start: s.data for s in self._segments if s.data is not None}
+        if 0 in segments:
+            segments[0] = segments[0][: _header_size(layout)]
+        return Header(self.meta, segments, dict(self.beside))
 
     @property
     def is_known(self) -> bool:
-        """Whether its header is that of an earlier run, or another process."""
+        """Whether the header comes from an earlier run or another process."""
         return self._known is not None
 
     def looked_at(self, start: int, data: bytes) -> None:
-        """Say what was read: of a file without a layout, what opening it reads is its header."""
+        """Record a read. For a file without layout, the reads while opening are its header."""
         with self._lock:
-            if self.opening and len(self._looked.get(start, b"")) < len(data):
-                self._looked[start] = data
+            if self.opening and len(self._opening_reads.get(start, b"")) < len(data):
+                self._opening_reads[start] = data
 
     def finish_opening(self) -> None:
-        """Say that what is read from now on are pixels; those that came along leave the memory."""
+        """End the opening phase: later reads are pixels; pixels in memory move to the spool."""
         if not self.opening:
             return
         layout = None if self.is_known else self.layout
         with self._lock:
             self.opening = False
             if self.is_known:
-                return  # there is nothing else
-            keep = 0 if layout is None else _directories(layout)
+                return  # only the header is in memory
+            keep = 0 if layout is None else _header_size(layout)
             if layout is not None:
-                self._looked.clear()
+                self._opening_reads.clear()
             for segment in [s for s in self._segments if s.data is not None]:
                 if layout is not None and (segment.start or segment.end <= keep):
-                    continue  # of directories
+                    continue  # directories
                 data, at = segment.data or b"", self._segments.index(segment)
                 del self._segments[at], self._starts[at]
-                for start, part in ((0, data[:keep]), (keep, data[keep:])):
-                    if part:
-                        self._add(segment.start + start, part, memory=start < keep)
+                for start, piece in ((0, data[:keep]), (keep, data[keep:])):
+                    if piece:
+                        self._add(segment.start + start, piece, memory=start < keep)
 
     def restore(self, header: Header) -> None:
-        """Take over what opening it has read before."""
+        """Use the header of an earlier opening."""
         with self._lock:
             self.beside |= header.beside
-            self._looked |= header.segments
+            self._opening_reads |= header.segments
             if header.segments:
                 self._known = Header(self.meta, header.segments, dict(self.beside))
             for start, data in header.segments.items():
@@ -176,31 +177,31 @@ class RemoteObject:
                     self._add(first, data[first - start : last - start], memory=True)
 
     def begin(self, data: bytes) -> None:
-        """Take over its first bytes, which came with the answer to what it is."""
+        """Cache the first bytes, which were fetched together with the metadata."""
         with self._lock:
             for first, last in self._missing(0, len(data)):
                 self._add(first, data[first:last], memory=True)
 
     def read(self, start: int, size: int) -> bytes:
-        """Return bytes, fewer where the object ends.
+        """Return `size` bytes from `start`, or fewer at the end of the object.
 
         Raises:
-            DataError: They cannot be read.
+            DataError: The bytes cannot be read.
         """
         end = min(start + size, self.meta.size)
         if start >= end:
             return b""
         for _ in range(_TRIES):
-            if (found := self.held(start, end)) is not None:
-                return found
+            if (data := self.held(start, end)) is not None:
+                return data
             self.need([(start, end)])
-        # Parts of it are forgotten for others: more is asked for than is kept.
+        # The range, or concurrent reads, exceed the cache, so that pieces were evicted meanwhile.
         return b"".join(fetch(self.url, a, b, self.meta)[0] for a, b in split([(start, end)]))
 
     def held(self, start: int, end: int) -> bytes | None:
-        """Return the bytes of a range if all of them are here, else None."""
+        """Return the bytes of a range if all of them are cached, else None."""
         with self._lock:
-            parts, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
+            pieces, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
             while start < end:
                 if at >= len(self._segments) or self._segments[at].start > start:
                     return None
@@ -209,50 +210,53 @@ class RemoteObject:
                 if data is None:
                     return None
                 if segment.end > start:
-                    parts.append(data[start - segment.start : end - segment.start])
+                    pieces.append(data[start - segment.start : end - segment.start])
                     start = segment.end
                 at += 1
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def need(self, ranges: Iterable[Range], *, wait: bool = True) -> None:
-        """Fetch what is not here yet of ranges, side by side.
+        """Fetch the bytes of ranges that are not cached, concurrently.
 
         Args:
-            ranges: (start, end) of bytes.
-            wait: Whether to wait until they are here; otherwise errors are left to who reads.
+            ranges: (start, end) in bytes.
+            wait: Whether to wait for the bytes. Otherwise, a later `read` raises any error.
 
         Raises:
-            DataError: They cannot be read.
+            DataError: The bytes cannot be read.
         """
-        wanted = [(max(0, a), min(b, self.meta.size)) for a, b in ranges]
+        clipped = [(max(0, a), min(b, self.meta.size)) for a, b in ranges]
         while True:
             with self._lock:
                 others = [
-                    job for a, b, job in self._coming if any(a < end and s < b for s, end in wanted)
+                    request
+                    for a, b, request in self._pending
+                    if any(a < end and s < b for s, end in clipped)
                 ]
                 own = [
-                    self._send(start, end) for start, end in split(coalesced(self._absent(wanted)))
+                    self._send(start, end)
+                    for start, end in split(coalesced(self._not_requested(clipped)))
                 ]
             if not (wait and (own or others)):
                 return
             done, _ = futures.wait([*own, *others])
-            for job in own:
-                job.result()
-            if all(job.exception() is None for job in done):
-                return  # what another reader could not get is asked for once more
+            for request in own:
+                request.result()
+            if all(request.exception() is None for request in done):
+                return  # otherwise, ranges that failed for another reader are requested again
 
     def _send(self, start: int, end: int) -> Future[None]:
-        job = _executor().submit(self._fetch, start, end)
-        self._coming.append((start, end, job))
-        return job
+        request = _executor().submit(self._fetch, start, end)
+        self._pending.append((start, end, request))
+        return request
 
-    def _absent(self, wanted: Sequence[Range]) -> list[Range]:
-        """Return what is neither here nor on its way."""
-        found = []
-        for start, end in sorted(wanted):
+    def _not_requested(self, ranges: Sequence[Range]) -> list[Range]:
+        """Return the pieces of ranges that are neither cached nor requested."""
+        absent = []
+        for start, end in sorted(ranges):
             for first, last in self._missing(start, end):
-                found += without(first, last, [(a, b) for a, b, _ in self._coming])
-        return found
+                absent += without(first, last, [(a, b) for a, b, _ in self._pending])
+        return absent
 
     def _fetch(self, start: int, end: int) -> None:
         try:
@@ -262,7 +266,7 @@ class RemoteObject:
                     self._add(first, data[first - start : last - start], memory=self.opening)
         finally:
             with self._lock:
-                self._coming = [c for c in self._coming if c[:2] != (start, end)]
+                self._pending = [p for p in self._pending if p[:2] != (start, end)]
 
     def _add(self, start: int, data: bytes, *, memory: bool) -> None:
         at = bisect.bisect_left(self._starts, start)
@@ -273,36 +277,37 @@ class RemoteObject:
         self._segments.insert(at, segment)
 
     def _missing(self, start: int, end: int) -> list[Range]:
-        """Return the parts of a range that are not here; what was forgotten leaves the list."""
-        found, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
+        """Return the uncached pieces of a range, and drop segments that the spool has cleared."""
+        missing, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
         while at < len(self._segments) and self._segments[at].start < end:
             segment = self._segments[at]
-            if not segment.there:
+            if not segment.is_cached:
                 del self._segments[at], self._starts[at]
                 continue
             if segment.end > start:
                 if segment.start > start:
-                    found.append((start, segment.start))
+                    missing.append((start, segment.start))
                 start = segment.end
             at += 1
-        return [*found, (start, end)] if start < end else found
+        return [*missing, (start, end)] if start < end else missing
 
 
-def _directories(layout: Layout) -> int:
-    """Return how many bytes at the beginning are of directories."""
+def _header_size(layout: Layout) -> int:
+    """Return the number of bytes before the pixels, rounded up to whole pages."""
     return -(-layout.first // PAGE) * PAGE
 
 
 _lock, _starting = threading.Lock(), threading.Lock()
 _threads: list[ThreadPoolExecutor] = []
 _objects: dict[str, RemoteObject] = {}
-_listed: set[str] = set()  # prefixes of which all objects are known
-# What changes pixels or their place. GDAL asks for more (.aux, .MSK): each would be a request.
+_listed: set[str] = set()  # prefixes whose objects are all known
+# Sidecar files that affect pixels or georeferencing. GDAL looks for others, too (.aux, .MSK), and
+# each would cost a request.
 _SIDECAR = re.compile(
     r"\.(aux\.xml|msk|ovr|prj|wld|tfw|tifw|pgw|pngw|jgw|jpgw|j2w|tif|tiff|jp2|png)$"
 )
-_fresh: set[str] = set()  # objects that were looked at since `look_again`
-_headers: dict[str, Header] = {}  # of runs, to be believed once the object is seen unchanged
+_fresh: set[str] = set()  # objects whose metadata were requested since `look_again`
+_headers: dict[str, Header] = {}  # headers of runs, used if the object is unchanged
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -313,53 +318,53 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def known_object(url: URL, meta: Meta) -> None:
-    """Take over what a listing says of an object: it need not be asked for again."""
-    _placed(url, meta)
+    """Register the metadata of an object from a listing, which saves a request."""
+    _register(url, meta)
 
 
 def open_object(url: URL | str) -> RemoteObject:
-    """Return an object; its state is asked for once in a job (`look_again`).
+    """Open an object. Its metadata are requested once in a job (see `look_again`).
 
     Raises:
-        ParameterError: No URL.
-        DataError: It is not there, or cannot be read.
+        ParameterError: The scheme of the URL is not supported.
+        DataError: The object does not exist or cannot be read.
         MissingExtraError: ``foveate[cloud]`` is not installed.
     """
-    place = locate(url)
-    assert isinstance(place, URL)  # noqa: S101  (callers have looked)
-    text = str(place)
-    found = _objects.get(text)
-    if found is not None and text in _fresh:
-        return found
-    kept = found.header if found is not None else _headers.get(text)
-    if kept is not None:
-        now = _state(place)
-        if now is not None and now.same(kept.meta):
-            return _placed(place, now)
-    # What is not known yet is asked for together with its first bytes.
-    data, meta = fetch(place, 0, HEAD, None)
+    location = locate(url)
+    assert isinstance(location, URL)  # noqa: S101  (checked by the callers)
+    text = str(location)
+    known = _objects.get(text)
+    if known is not None and text in _fresh:
+        return known
+    header = known.header if known is not None else _headers.get(text)
+    if header is not None:
+        current = _current_meta(location)
+        if current is not None and current.same(header.meta):
+            return _register(location, current)
+    # The first bytes of an unknown object come with its metadata in one request.
+    data, meta = fetch(location, 0, HEAD, None)
     count(Traffic(headers=1))
-    opened = _placed(place, meta)
+    opened = _register(location, meta)
     opened.begin(data)
     return opened
 
 
-def _state(place: URL) -> Meta | None:
+def _current_meta(url: URL) -> Meta | None:
     try:
-        return head(place)
+        return head(url)
     except DataError:
-        return fetch(place, 0, 1, None)[1]  # an address may be signed for GET alone
+        return fetch(url, 0, 1, None)[1]  # the URL may be signed for GET only
 
 
 def look_again() -> None:
-    """Ask for the state of each object once more when it is opened next."""
+    """Request the metadata of each object again when it is opened next."""
     with _lock:
         _fresh.clear()
         _listed.clear()
 
 
 def forget() -> None:
-    """Forget all objects and what was read of them."""
+    """Clear all caches."""
     with _lock:
         _objects.clear()
         _fresh.clear()
@@ -369,30 +374,30 @@ def forget() -> None:
 
 
 def headers() -> dict[str, Header]:
-    """Return what opening objects has read, of all that were opened: URL -> header."""
-    return {text: one.header for text, one in sorted(_objects.items())}
+    """Return the header of each opened object, by URL."""
+    return {url: opened.header for url, opened in sorted(_objects.items())}
 
 
 def expect(text: str, header: Header) -> None:
-    """Take over what opening an object has read before; its state is checked before it is used."""
+    """Register a header of an earlier run; it is used only if the object is unchanged."""
     _headers.setdefault(text, header)
 
 
 def trust(url: URL, header: Header) -> None:
-    """Take over an object that the process before this one has opened in this very job."""
-    _placed(url, header.meta).restore(header)
+    """Register an object opened by another process of the same job, without checking it again."""
+    _register(url, header.meta).restore(header)
 
 
 def took_listing(prefix: URL) -> None:
-    """Say that all objects under a prefix are known: what is not among them is not there."""
+    """Report that all objects under a prefix are known: others do not exist."""
     _listed.add(f"{str(prefix).rstrip('/')}/")
 
 
 def open_together(urls: Sequence[URL]) -> None:
-    """Open objects side by side, with what GDAL will ask for beside them; errors are left to later.
+    """Open objects and their sidecar files concurrently; opening them later raises any errors.
 
     Args:
-        urls: Of files of which one after the other is going to be opened.
+        urls: Files that will be opened one after the other.
     """
     if len(urls) < 2:
         return
@@ -409,10 +414,10 @@ def _open_quietly(url: URL) -> None:
 
 
 def content_of(place: Location) -> str:
-    """Return what tells the content of a file apart from others, wherever it lies.
+    """Return a fingerprint of the content of a local or remote file.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The file cannot be read.
     """
     if isinstance(place, URL):
         return digest(open_object(place).fingerprint)
@@ -420,42 +425,43 @@ def content_of(place: Location) -> str:
 
 
 def beside(opened: RemoteObject, name: str) -> RemoteObject | None:
-    """Return the object of a name beside another, or None; each name is asked for once.
+    """Return a sidecar file of an object, or None; each name is requested once.
 
     Raises:
-        DataError: The store does not say.
+        DataError: The request failed.
     """
-    place = opened.url.parent / name
+    url = opened.url.parent / name
     if name not in opened.beside and _SIDECAR.search(name) is None:
         return None
-    if name not in opened.beside and any(str(place).startswith(start) for start in _listed):
-        known = _objects.get(str(place))
+    if name not in opened.beside and any(str(url).startswith(prefix) for prefix in _listed):
+        known = _objects.get(str(url))
         opened.beside[name] = None if known is None else known.meta
     if name not in opened.beside:
-        known = _objects.get(str(place))
-        opened.beside[name] = known.meta if known is not None else _probed(place)
+        known = _objects.get(str(url))
+        opened.beside[name] = known.meta if known is not None else _probe(url)
     meta = opened.beside[name]
-    return None if meta is None else _placed(place, meta)
+    return None if meta is None else _register(url, meta)
 
 
-def _probed(place: URL) -> Meta | None:
+def _probe(url: URL) -> Meta | None:
     try:
-        return head(place)
+        return head(url)
     except DataError as error:
-        # Stores that may not be listed answer so where there is nothing.
+        # Stores without permission to list respond like this if an object does not exist.
         if "permission denied" in error.given or "status 40" in error.given:
             return None
         raise
 
 
-def _placed(place: URL, meta: Meta) -> RemoteObject:
-    text = str(place)
+def _register(url: URL, meta: Meta) -> RemoteObject:
+    """Return the object of this version, created if necessary, and mark it as current."""
+    text = str(url)
     with _lock:
-        found = _objects.get(text)
-        if found is None or not found.meta.same(meta):
-            found = _objects[text] = RemoteObject(place, meta)
-            kept = _headers.get(text)
-            if kept is not None and kept.meta.same(meta):
-                found.restore(kept)
+        known = _objects.get(text)
+        if known is None or not known.meta.same(meta):
+            known = _objects[text] = RemoteObject(url, meta)
+            header = _headers.get(text)
+            if header is not None and header.meta.same(meta):
+                known.restore(header)
         _fresh.add(text)
-        return found
+        return known

@@ -1,4 +1,4 @@
-"""Ranges of bytes, joined and divided into requests."""
+"""Merge byte ranges and split them into requests."""
 
 from __future__ import annotations
 
@@ -9,46 +9,51 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int]
 
-_BESIDE = 16 << 10  # bytes between two ranges that one request is cheaper for than two
-_LARGEST = 8 << 20  # bytes of a request
+_MAX_GAP = 16 << 10  # bytes; across a smaller gap, one request is cheaper than two
+_MAX_REQUEST = 8 << 20  # bytes
 
 
 def joined(parts: dict[int, bytes]) -> dict[int, bytes]:
-    """Return bytes as segments that neither overlap nor touch."""
-    found: dict[int, bytearray] = {}
+    """Merge segments (offset -> bytes) that overlap or touch."""
+    merged: dict[int, bytearray] = {}
     last = -1
     for start, data in sorted(parts.items()):
-        end = last + len(found[last]) if found else -1
+        end = last + len(merged[last]) if merged else -1
         if start > end:
-            found[last := start] = bytearray(data)
+            merged[last := start] = bytearray(data)
         elif start + len(data) > end:
-            found[last] += data[end - start :]
-    return {start: bytes(data) for start, data in found.items()}
+            merged[last] += data[end - start :]
+    return {start: bytes(data) for start, data in merged.items()}
 
 
 def coalesced(ranges: Sequence[Range]) -> list[Range]:
-    """Join ranges that lie close together."""
-    found: list[Range] = []
+    """Merge ranges that are separated by small gaps only."""
+    merged: list[Range] = []
     for start, end in sorted(ranges):
-        if found and start - found[-1][1] <= _BESIDE:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
+        if merged and start - merged[-1][1] <= _MAX_GAP:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         elif start < end:
-            found.append((start, end))
-    return found
+            merged.append((start, end))
+    return merged
 
 
 def split(ranges: Sequence[Range]) -> list[Range]:
-    """Divide ranges that are too long for one request."""
+    """Split ranges that are too long for one request."""
     return [
-        (at, min(at + _LARGEST, end)) for start, end in ranges for at in range(start, end, _LARGEST)
+        (at, min(at + _MAX_REQUEST, end))
+        for start, end in ranges
+        for at in range(start, end, _MAX_REQUEST)
     ]
 
 
 def without(start: int, end: int, taken: Sequence[Range]) -> list[Range]:
-    """Return the parts of a range outside others."""
-    found = [(start, end)]
+    """Return the difference of a range and other ranges."""
+    rest = [(start, end)]
     for a, b in taken:
-        found = [
-            part for s, e in found for part in ((s, min(e, a)), (max(s, b), e)) if part[0] < part[1]
+        rest = [
+            piece
+            for s, e in rest
+            for piece in ((s, min(e, a)), (max(s, b), e))
+            if piece[0] < piece[1]
         ]
-    return found
+    return rest

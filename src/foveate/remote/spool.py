@@ -1,4 +1,4 @@
-"""Pixels that were fetched, kept in one temporary file of the process up to a limit."""
+"""Cache of fetched pixels: one temporary file of the process, limited in size."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
 
 
 def limit() -> int:
-    """Return the bytes that are kept of pixels: ``FOVEATE_CLOUD_CACHE``, 4 GB by default.
+    """Return the maximum cache size in bytes: ``FOVEATE_CLOUD_CACHE``, 4 GiB by default.
 
     Raises:
-        ParameterError: It is no size.
+        ParameterError: The value of the variable is not a size.
     """
     text = os.environ.get("FOVEATE_CLOUD_CACHE", "")
     if not text:
         return _LIMIT
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
         raise ParameterError(
             f"FOVEATE_CLOUD_CACHE={text!r}", "A size is a number with a unit.", "Example: 20GB."
         )
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
 class Spool:
-    """One temporary file of the process, which has no name and goes with it."""
+    """One unnamed temporary file, deleted with the process.
+
+    If the limit is exceeded, the whole file is cleared and the generation increases.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -41,7 +44,7 @@ class Spool:
         self._size = 0
 
     def put(self, data: bytes) -> tuple[int, int]:
-        """Keep bytes; return the generation and where they are.
+        """Store bytes; return the generation and the offset.
 
         Raises:
             StorageError: The disk is full.
@@ -52,24 +55,24 @@ class Spool:
             file = self._file
             if self._size + len(data) > limit() and self._size:
                 self._clear()
-            place = self._size
+            offset = self._size
             try:
-                os.pwrite(file.fileno(), data, place)
+                os.pwrite(file.fileno(), data, offset)
             except OSError as error:
                 raise StorageError(
                     f"the folder for temporary files {tempfile.gettempdir()!r} is full",
-                    "Pixels that were fetched are kept there.",
+                    "Fetched pixels are cached there.",
                     "Lower FOVEATE_CLOUD_CACHE, or set TMPDIR to a larger disk.",
                 ) from error
             self._size += len(data)
-            return self.generation, place
+            return self.generation, offset
 
-    def get(self, generation: int, place: int, size: int) -> bytes | None:
-        """Return bytes that were kept, or None where they have been forgotten."""
+    def get(self, generation: int, offset: int, size: int) -> bytes | None:
+        """Return stored bytes, or None if their generation has been cleared."""
         with self.lock:
             if generation != self.generation or self._file is None:
                 return None
-            return os.pread(self._file.fileno(), size, place)
+            return os.pread(self._file.fileno(), size, offset)
 
     def _clear(self) -> None:
         if self._file is not None:
@@ -78,7 +81,7 @@ class Spool:
         self._size = 0
 
     def close(self) -> None:
-        """Forget everything, and remove the file."""
+        """Clear the cache and remove the file."""
         with self.lock:
             self._clear()
             if self._file is not None:

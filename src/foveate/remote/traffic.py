@@ -1,4 +1,4 @@
-"""What was requested of object stores and web servers, counted."""
+"""Count requests to object stores and web servers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests and bytes.
+    """Number of requests and bytes.
 
     Attributes:
-        requests: Answers that were asked for, retries among them where they are seen here.
-        bytes: Bytes of files received.
-        headers: Files whose directories were fetched.
+        requests: Number of requests, without those that obstore retries internally.
+        bytes: Bytes of file content received.
+        headers: Number of files whose headers were fetched.
     """
 
     requests: int = 0
@@ -23,19 +23,19 @@ class Traffic:
     headers: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        """Return both together."""
+        """Return the sum."""
         return Traffic(
             self.requests + other.requests, self.bytes + other.bytes, self.headers + other.headers
         )
 
     def __sub__(self, other: Traffic) -> Traffic:
-        """Return what came after `other`."""
+        """Return the traffic since `other`."""
         return Traffic(
             self.requests - other.requests, self.bytes - other.bytes, self.headers - other.headers
         )
 
     def __str__(self) -> str:
-        """Say it in words: "12.3 MB in 45 requests"."""
+        """Format as text: "12.3 MB in 45 requests"."""
         size, unit = float(self.bytes), _UNITS[0]
         for unit in _UNITS:
             if size < 1000 or unit == _UNITS[-1]:
@@ -50,11 +50,11 @@ _total = [Traffic()]
 
 
 def traffic() -> Traffic:
-    """Return what this process, and the workers that it has heard of, have requested so far."""
+    """Return the traffic so far of this process and of its workers that have reported."""
     return _total[0]
 
 
 def count(more: Traffic) -> None:
-    """Add requests: of this process, or of a worker."""
+    """Add traffic of this process or of a worker."""
     with _lock:
         _total[0] += more

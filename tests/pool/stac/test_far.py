@@ -66,5 +66,5 @@ def test_bad_remote_tables_raise_with_their_name(near, web):
     web.files["/broken.parquet"] = b"PAR1 and no more"
     with pytest.raises(DataError, match=r"broken\.parquet' is not a Parquet file"):
         opened(f"{web.url}/broken.parquet")
-    with pytest.raises(DataError, match=r"none\.parquet': it is not there"):
+    with pytest.raises(DataError, match=r"none\.parquet': it does not exist"):
         opened(f"{web.url}/none.parquet")
