@@ -1,4 +1,4 @@
-"""Pairs of an archive whose places, reasons and labels are known."""
+"""Pairs of an archive with known locations, drop reasons and labels."""
 
 import json
 import shutil
@@ -28,15 +28,15 @@ def _manifest(out):
     return {row["anchor"]: row for row in pq.read_table(out / "manifest.parquet").to_pylist()}
 
 
-def test_every_place_becomes_what_it_must(built):
-    out, said = built
+def test_every_candidate_has_the_expected_result(built):
+    out, summary = built
     rows = _manifest(out)
     assert {name: row["why"] for name, row in rows.items() if row["why"]} == EXPECTED
     assert sorted(name for name, row in rows.items() if row["kept"]) == KEPT
     for row in rows.values():
         files = [out / folder / f"{row['scene']}.tif" for folder in ("hr", "lr")]
         assert [file.exists() for file in files] == [row["kept"]] * 2
-    funnel = {one["stage"]: (one["left"], one["gone"]) for one in said["funnel"]}
+    funnel = {stage["stage"]: (stage["left"], stage["gone"]) for stage in summary["funnel"]}
     assert funnel["areas with a tag of the rules"] == (23, {})
     assert funnel["anchors"] == (20, {"without a concept": 1, "invalid": 1, "too small": 1})
     assert funnel["footprints"] == (19, {"too near to another": 1})
@@ -45,7 +45,7 @@ def test_every_place_becomes_what_it_must(built):
     assert sum(funnel["pairs"][1].values()) == 17 - len(KEPT)
 
 
-def test_dates_and_days_between_them_stand_in_the_manifest(built):
+def test_manifest_contains_dates_and_days_between_them(built):
     rows = _manifest(built[0])
     for name in KEPT:
         near = name != SECOND
@@ -53,13 +53,13 @@ def test_dates_and_days_between_them_stand_in_the_manifest(built):
         assert rows[name]["lr_items"] == ["near" if near else "later"]
         assert rows[name]["days"] == (58.75 if not near else -22.25 if late else -12.25)
         assert rows[name]["hr_datetime"] == f"2023-06-{11 if late else 1:02d}T16:00:00Z"
-    assert rows["way/7"]["hr_items"] == ["B-2023", "A-2023"]  # the newest shows
+    assert rows["way/7"]["hr_items"] == ["B-2023", "A-2023"]  # the newest takes precedence
     assert rows[SECOND]["cloud"] == 0
     assert built[1]["days"] == [12.25, 58.75]
 
 
-def test_lr_and_hr_are_those_of_the_archive(built):
-    """On one lattice with it nothing is resampled; values have one scale and no offset."""
+def test_images_equal_the_archive(built):
+    """Aligned grids are not resampled; values have one scale and no offset."""
     spec = WorldSpec(scenes=1, size=(384, 576), bands=4, seed=3, cloud=0.0, nodata_border=0.0)
     image = make_scene(spec, 0).image
     low = low_values(image)
@@ -76,7 +76,7 @@ def test_lr_and_hr_are_those_of_the_archive(built):
         assert high.info.geobox.boundingbox.bbox == coarse.info.geobox.boundingbox.bbox
 
 
-def test_shares_of_tiles_are_those_of_the_map(built):
+def test_tile_shares_equal_the_map(built):
     pairs = open_pairs(built[0])
     rows = _manifest(built[0])
     assert [concept.name for concept in pairs.concepts] == ["forest", "lake"]
@@ -85,37 +85,37 @@ def test_shares_of_tiles_are_those_of_the_map(built):
         by_scene[scene.scene_id]: pairs.shares[own][np.lexsort(pairs.place[own, 1:].T[::-1])]
         for scene, own in pairs.pool.per_scene()
     }
-    for name, found in shares.items():
+    for name, share in shares.items():
         forest, lake = (0, 0.5) if name in LAKES else (0.0625 if name in SMALL else 0.25, 0)
-        wanted = np.array([[forest, lake]] * 4)
+        expected = np.array([[forest, lake]] * 4)
         if name == "relation/1":
-            wanted[1, 0] = 1  # a wood beside the lake, no anchor of its own
-        np.testing.assert_allclose(found, wanted, atol=2e-3)
+            expected[1, 0] = 1  # a forest beside the lake that is not an anchor
+        np.testing.assert_allclose(share, expected, atol=2e-3)
     assert pairs.shape == (2, 2)
     assert pairs.gsd == (4.0, 1.0)
     assert len(set(pairs.groups)) > 3
 
 
-def test_a_dry_run_says_what_it_would_take_and_writes_nothing(archive, tmp_path):
+def test_dry_run_prints_the_cost_and_writes_nothing(archive, tmp_path):
     answer = here("observe", "build", *archive.sources, *OPTIONS, "--dry-run", "--json")
     assert answer.status == 0, answer.err
-    said = answer.json
-    assert (said["pairs"], said["hr_items"], said["lr_items"]) == (17, 6, 1)
-    assert said["requests"] > 17 * 5
-    assert 0 < said["gigabytes"] < 1
+    cost = answer.json
+    assert (cost["pairs"], cost["hr_items"], cost["lr_items"]) == (17, 6, 1)
+    assert cost["requests"] > 17 * 5
+    assert 0 < cost["gigabytes"] < 1
     text = here("observe", "build", *archive.sources, *OPTIONS, "--dry-run").out
     assert "To fetch: 17 pairs from 6 HR and 1 LR items" in text
     assert not list(tmp_path.iterdir())
 
 
-def test_a_build_that_was_stopped_ends_with_the_same_bytes(archive, tmp_path, monkeypatch):
+def test_interrupted_build_ends_with_the_same_bytes(archive, tmp_path, monkeypatch):
     real, calls = building.fetch_pair, []
 
-    def stops(*given):
-        calls.append(given)
+    def stops(*args):
+        calls.append(args)
         if len(calls) % 6 == 0:
             raise KeyboardInterrupt
-        return real(*given)
+        return real(*args)
 
     monkeypatch.setattr(building, "fetch_pair", stops)
     out = tmp_path / "pairs"
@@ -125,18 +125,18 @@ def test_a_build_that_was_stopped_ends_with_the_same_bytes(archive, tmp_path, mo
         stopped += 1
         assert stopped < 9
     assert stopped >= 2
-    assert len(calls) == 17 + stopped  # none that was there is fetched again
-    found = digest_tree(out)
+    assert len(calls) == 17 + stopped  # complete pairs are not fetched again
+    files = digest_tree(out)
     calls.clear()
     assert "Nothing to do" in _build(archive, out).out
     assert not calls
     shutil.rmtree(out)
     monkeypatch.undo()
     assert _build(archive, out).status == 0
-    assert digest_tree(out) == found
+    assert digest_tree(out) == files
 
 
-def test_what_a_smaller_job_does_not_have_is_gone(built, archive, tmp_path):
+def test_smaller_job_removes_other_pairs(built, archive, tmp_path):
     out = tmp_path / "pairs"
     shutil.copytree(built[0], out)
     assert _build(archive, out, "--limit", "6").status == 0
@@ -155,26 +155,26 @@ def test_pairs_can_be_moved(built, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_goes_on_to_the_same_bytes(archive, tmp_path):
+def test_killed_process_is_resumed_with_the_same_bytes(archive, tmp_path):
     out = tmp_path / "pairs"
-    typed = ["observe", "build", *archive.sources, *OPTIONS, "--out", out]
-    typed[typed.index(archive.extract)] = archive.root / "part.osm.pbf"  # eight places are enough
-    for wanted in (1, 5):
-        process = start(*typed)
+    command = ["observe", "build", *archive.sources, *OPTIONS, "--out", out]
+    command[command.index(archive.extract)] = archive.root / "part.osm.pbf"  # eight pairs suffice
+    for pairs in (1, 5):
+        process = start(*command)
         while process.poll() is None:
-            if len(list(out.glob("work/fetched/*/*.json"))) >= wanted:
+            if len(list(out.glob("work/fetched/*/*.json"))) >= pairs:
                 process.kill()
             time.sleep(0.002)
         process.communicate()
-    assert here(*typed).status == 0
-    found = digest_tree(out)
+    assert here(*command).status == 0
+    files = digest_tree(out)
     shutil.rmtree(out)
-    assert here(*typed).status == 0
-    assert digest_tree(out) == found
+    assert here(*command).status == 0
+    assert digest_tree(out) == files
 
 
 @pytest.mark.slow
-def test_a_training_and_a_selection_run_on_what_was_built(built, tmp_path):
+def test_train_and_select_accept_built_pairs(built, tmp_path):
     pytest.importorskip("torch")
     pairs = tmp_path / "pairs"
     shutil.copytree(built[0], pairs)
@@ -194,89 +194,89 @@ def test_a_training_and_a_selection_run_on_what_was_built(built, tmp_path):
     assert counted.json["truth"] == 8
 
 
-# --- what is wrong with the input
+# --- invalid input
 
 
 def _refused(archive, tmp_path, *options, **replaced):
     sources = {
         "anchors": archive.extract, "rules": archive.rules, "hr": archive.hr, "lr": archive.lr
     } | replaced  # fmt: skip
-    named = [part for name, path in sources.items() for part in (f"--{name}", path)]
+    inputs = [word for name, path in sources.items() for word in (f"--{name}", path)]
     out = tmp_path / "pairs"
-    answer = here("observe", "build", *named, *OPTIONS, "--out", out, *options)
+    answer = here("observe", "build", *inputs, *OPTIONS, "--out", out, *options)
     assert answer.status == 1, (answer.status, answer.err)
-    assert not out.exists()  # nothing half-written
+    assert not out.exists()  # nothing was written
     return answer.err
 
 
-def test_an_extract_without_matching_tags(archive, tmp_path):
+def test_extract_without_matching_tags_raises(archive, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text('[concepts.volcano]\ntags = [{ natural = "volcano" }]\n')
-    said = _refused(archive, tmp_path, rules=rules)
-    assert "no area of" in said
-    assert "natural" in said
+    error = _refused(archive, tmp_path, rules=rules)
+    assert "no area of" in error
+    assert "natural" in error
 
 
-def test_a_file_that_is_no_extract(archive, tmp_path):
+def test_invalid_or_missing_extract_raises(archive, tmp_path):
     broken = tmp_path / "broken.osm.pbf"
     broken.write_bytes(archive.extract.read_bytes()[:300])
     assert "cannot read" in _refused(archive, tmp_path, anchors=broken)
     assert "there is no file" in _refused(archive, tmp_path, anchors=tmp_path / "no.osm.pbf")
 
 
-def test_dates_out_of_order(archive, tmp_path):
-    said = _refused(archive, tmp_path, "--hr-datetime", "2024-01-01/2022-01-01")
-    assert "2022-01-01/2024-01-01" in said
-    assert "before it begins" in said
+def test_reversed_dates_raise_with_corrected_option(archive, tmp_path):
+    error = _refused(archive, tmp_path, "--hr-datetime", "2024-01-01/2022-01-01")
+    assert "2022-01-01/2024-01-01" in error
+    assert "before it begins" in error
 
 
-def test_dates_without_imagery(archive, tmp_path):
-    said = _refused(archive, tmp_path, "--hr-datetime", "2010-01-01/2011-01-01")
-    assert "HR catalogue has no item" in said
-    said = _refused(archive, tmp_path, "--lr-datetime", "2010-01-01/2011-01-01")
-    assert "LR catalogue has no item" in said
+def test_dates_without_imagery_raise(archive, tmp_path):
+    error = _refused(archive, tmp_path, "--hr-datetime", "2010-01-01/2011-01-01")
+    assert "HR catalogue has no usable item" in error
+    error = _refused(archive, tmp_path, "--lr-datetime", "2010-01-01/2011-01-01")
+    assert "LR catalogue has no usable item" in error
 
 
-def test_candidates_that_all_leave_are_counted(archive, tmp_path):
-    said = _refused(archive, tmp_path, "--max-cloud", "0.2")
-    assert "no pair is left" in said
-    assert "17 LR too cloudy or its cloud cover not stated" in said
+def test_excluding_all_candidates_raises_with_counts(archive, tmp_path):
+    error = _refused(archive, tmp_path, "--max-cloud", "0.2")
+    assert "no pair is left" in error
+    assert "17 LR too cloudy or its cloud cover not stated" in error
 
 
-def test_files_that_are_no_catalogue(archive, tmp_path):
+def test_files_that_are_not_stac_raise(archive, tmp_path):
     assert "--hr" in _refused(archive, tmp_path, hr=archive.extract)
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"type": "Point"}))
     assert "not STAC" in _refused(archive, tmp_path, lr=other)
 
 
-def test_assets_that_no_item_has(archive, tmp_path):
-    said = _refused(archive, tmp_path, "--lr-assets", "B04,B03,B02")
-    assert "without the assets" in said
-    said = _refused(archive, tmp_path, "--scl", "qa")
-    assert "without a scene classification layer" in said
-    assert "--scl none" in said
+def test_missing_assets_raise(archive, tmp_path):
+    error = _refused(archive, tmp_path, "--lr-assets", "B04,B03,B02")
+    assert "without the assets" in error
+    error = _refused(archive, tmp_path, "--scl", "qa")
+    assert "without a scene classification layer" in error
+    assert "--scl none" in error
 
 
-def test_a_build_none_of_whose_pairs_is_whole_says_why(archive, tmp_path):
+def test_build_without_complete_pairs_raises_with_reasons(archive, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text(archive.rules.read_text())
     out = tmp_path / "pairs"
     answer = _build(archive, out, "--hr-bands", "1,2,9")
     assert answer.status == 1
-    assert "none of the 17 pairs is whole" in answer.err
+    assert "none of the 17 pairs is complete" in answer.err
     assert "band 9 of 4" in answer.err
     assert not list(out.rglob("*.tif"))
 
 
-def test_without_a_folder_there_is_a_word_on_dry_runs(archive):
+def test_missing_out_raises_with_hint_for_dry_runs(archive):
     answer = here("observe", "build", *archive.sources, *OPTIONS)
     assert answer.status == 1
     assert "--dry-run" in answer.err
 
 
-def test_vector_files_are_anchors_as_extracts_are(archive, built, tmp_path):
-    """GeoParquet, and GeoJSON through pyogrio: columns are tags, and one names the region."""
+def test_vector_files_as_anchors(archive, built, tmp_path):
+    """GeoJSON, read with pyogrio: columns are tags, and one contains the region."""
     table = pq.read_table(built[0] / "polygons.parquet")
     names = ["north" if "relation" in i else "south" for i in table["id"].to_pylist()]
     shapes = [shapely.from_wkb(w) for w in table["geometry"].to_pylist()]

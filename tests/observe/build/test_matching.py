@@ -1,4 +1,4 @@
-"""Which acquisitions show a footprint."""
+"""Matching of HR and LR acquisitions to footprints."""
 
 import math
 from datetime import UTC, datetime
@@ -24,25 +24,25 @@ WHOLE, WEST, EAST = (9, 49, 11, 51), (9, 49, 10.02, 51), (10.02, 49, 11, 51)
 
 
 def _item(name, when, box, cloud=None):
-    known = {"datetime": f"{when}T10:00:00Z"} if when else {}
+    properties = {"datetime": f"{when}T10:00:00Z"} if when else {}
     if cloud is not None:
-        known["eo:cloud_cover"] = cloud
+        properties["eo:cloud_cover"] = cloud
     shape = None if box is None else shapely.geometry.mapping(shapely.box(*box))
-    return Item({"id": name, "geometry": shape, "properties": known, "assets": {}}, "")
+    return Item({"id": name, "geometry": shape, "properties": properties, "assets": {}}, "")
 
 
-def _found(*items):
-    return acquisitions((_item(*one) for one in items), "HR", lambda _: "")
+def _acquired(*items):
+    return acquisitions((_item(*fields) for fields in items), "HR", lambda _: "")
 
 
 def _match(hr, lr, *, span=30, window=183, lr_range=(-math.inf, math.inf), tries=1):
-    fine, coarse = _found(*hr), _found(*lr)
+    fine, coarse = _acquired(*hr), _acquired(*lr)
     matcher = Matcher(fine, coarse, span, window, lr_range, 2.0, tries)
     outlines = np.array([PLACE, shapely.box(100, 0, 101, 1)], object)
-    one, far = matcher.match(outlines)
+    match, far = matcher.match(outlines)
     assert far.why == NO_HR
-    named = [[coarse.items[i].name for i in choice] for choice in one.lr]
-    return [fine.items[i].name for i in one.hr], named, one.why
+    lr_names = [[coarse.items[i].name for i in choice] for choice in match.lr]
+    return [fine.items[i].name for i in match.hr], lr_names, match.why
 
 
 def _seconds(text):
@@ -52,12 +52,12 @@ def _seconds(text):
 CLEAR = ("lr", "2023-06-10", WHOLE, 1.0)
 
 
-def test_the_newest_hr_that_covers_is_taken():
+def test_newest_covering_hr_is_used():
     hr = [("old", "2021-06-01", WHOLE), ("new", "2023-06-01", WHOLE), ("mid", "2022-06-01", WHOLE)]
     assert _match(hr, [CLEAR]) == (["new"], [["lr"]], "")
 
 
-def test_hr_that_covers_a_part_gives_way_to_older_hr_that_covers():
+def test_older_covering_hr_is_preferred_to_newer_partial_hr():
     hr = [("old", "2023-01-01", WHOLE), ("new", "2023-06-01", WEST)]
     assert _match(hr, [CLEAR])[0] == ["old"]
     assert _match(hr[1:], [CLEAR]) == ([], [], PART_HR)
@@ -66,20 +66,20 @@ def test_hr_that_covers_a_part_gives_way_to_older_hr_that_covers():
 BOTH = ["east", "west"]
 
 
-@pytest.mark.parametrize(("span", "found"), [(30, BOTH), (20, BOTH), (19, []), (0, [])])
-def test_hr_of_one_acquisition_covers_together(span, found):
+@pytest.mark.parametrize(("span", "expected"), [(30, BOTH), (20, BOTH), (19, []), (0, [])])
+def test_hr_items_within_the_span_cover_together(span, expected):
     hr = [("west", "2023-06-01", WEST), ("east", "2023-06-21", EAST)]
     names, _, why = _match(hr, [CLEAR], span=span)
-    assert names == found
-    assert why == ("" if found else PART_HR)
+    assert names == expected
+    assert why == ("" if expected else PART_HR)
 
 
-def test_items_that_add_nothing_are_not_read():
+def test_redundant_items_are_not_used():
     hr = [("west", "2023-06-01", WEST), ("east", "2023-06-01", EAST), ("again", "2023-06-01", EAST)]
     assert len(_match(hr, [CLEAR])[0]) == 2
 
 
-def test_the_nearest_clear_lr_is_taken_and_others_are_tried_after_it():
+def test_closest_clear_lr_is_first_and_others_follow():
     lr = [
         ("far", "2023-03-01", WHOLE, 0.1), ("near", "2023-06-05", WHOLE, 1.9),
         ("cloudy", "2023-06-01", WHOLE, 2.0), ("silent", "2023-06-02", WHOLE),
@@ -90,15 +90,15 @@ def test_the_nearest_clear_lr_is_taken_and_others_are_tried_after_it():
     assert _match(hr, lr, tries=3)[1] == [["near"], ["far"]]
 
 
-def test_lr_of_one_day_covers_together():
+def test_lr_items_of_one_day_cover_together():
     lr = [("west", "2023-06-05", WEST, 1.0), ("east", "2023-06-05", EAST, 1.0)]
     assert sorted(_match([("hr", "2023-06-01", WHOLE)], lr)[1][0]) == ["east", "west"]
     other = [lr[0], ("east", "2023-06-06", EAST, 1.0)]
     assert _match([("hr", "2023-06-01", WHOLE)], other)[2] == PART_LR
 
 
-def test_beyond_the_window_the_range_is_fallen_back_to():
-    """Appendix A.2: within 183 days and 2023; where that has none, all of 2023."""
+def test_lr_range_is_the_fallback_of_the_window():
+    """Appendix A.2: within 183 days and 2023, else anywhere in 2023."""
     hr, lr = [("hr", "2022-02-01", WHOLE)], [("lr", "2023-07-01", WHOLE, 1.0)]
     assert _match(hr, lr)[2] == NO_LR
     year = (_seconds("2023-01-01"), _seconds("2023-12-31"))
@@ -109,7 +109,7 @@ def test_beyond_the_window_the_range_is_fallen_back_to():
     assert _match([("hr", "2023-01-01", WHOLE)], near, lr_range=year)[1] == [["near"]]
 
 
-def test_clouds_are_the_reason_only_where_dates_are_not():
+def test_reason_is_clouds_if_any_lr_has_a_matching_date():
     hr = [("hr", "2023-06-01", WHOLE)]
     assert _match(hr, [("lr", "2023-06-02", WHOLE, 40.0)])[2] == CLOUDY_LR
     assert _match(hr, [("lr", "2023-06-02", WHOLE)])[2] == CLOUDY_LR
@@ -117,14 +117,14 @@ def test_clouds_are_the_reason_only_where_dates_are_not():
     assert _match(hr, both)[2] == CLOUDY_LR
 
 
-def test_items_without_date_or_place_are_counted():
-    found = _found(("a", "", WHOLE), ("b", "2023-01-01", None), ("c", "2023-01-02", WHOLE))
-    assert [item.name for item in found.items] == ["c"]
-    assert found.counts == {"items": 3, "without a date": 1, "without a place": 1}
+def test_items_without_date_or_geometry_are_counted():
+    acquired = _acquired(("a", "", WHOLE), ("b", "2023-01-01", None), ("c", "2023-01-02", WHOLE))
+    assert [item.name for item in acquired.items] == ["c"]
+    assert acquired.counts == {"items": 3, "without a date": 1, "without a place": 1}
     with pytest.raises(DataError, match="2 were found, 1 without a date, 1 without a place"):
-        _found(("a", "", WHOLE), ("b", "2023-01-01", None))
+        _acquired(("a", "", WHOLE), ("b", "2023-01-01", None))
 
 
-def test_the_order_of_a_catalogue_does_not_matter():
+def test_match_is_independent_of_the_catalogue_order():
     hr = [("b", "2023-06-01", WHOLE), ("a", "2023-06-01", WHOLE)]
     assert _match(hr, [CLEAR])[0] == _match(hr[::-1], [CLEAR])[0]

@@ -1,4 +1,4 @@
-"""Which tags make which concept."""
+"""Rules that map tags to concepts."""
 
 import pytest
 
@@ -31,19 +31,19 @@ PARKING = {
         ({}, []),
     ],
 )
-def test_tags_make_concepts(tags, shown):
+def test_match_of_tags(tags, shown):
     rules = rules_of(PARKING)
     assert [rules.concepts[k].name for k in rules.match(tags)] == shown
 
 
-def test_a_rule_states_texts_shares_and_areas():
+def test_options_of_rules_and_their_defaults():
     parking, pitch, soccer = rules_of(PARKING).rules
     assert (parking.concept.texts, parking.min_area) == (("parking lot",), 200)
     assert (pitch.concept.texts, pitch.min_area) == (("pitch",), 50)
     assert soccer.concept.min_share == 0.1
 
 
-def test_the_sets_hold_the_concepts_of_the_paper():
+def test_named_sets_contain_the_concepts_of_the_paper():
     all66, frequent = read_rules("osm-66"), read_rules("osm-40")
     names = [concept.name for concept in all66.concepts]
     assert len(set(names)) == 66
@@ -55,7 +55,7 @@ def test_the_sets_hold_the_concepts_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({}, "no concepts"),
         ({"concepts": {"a": 3}}, "'a' is 3"),
@@ -68,13 +68,13 @@ def test_the_sets_hold_the_concepts_of_the_paper():
         ({"concepts": {"a": {"tags": [{"k": "v"}]}}, "area": 3}, "states 'area'"),
     ],
 )
-def test_rules_that_cannot_be(content, said):
+def test_invalid_rules_raise_with_the_file_name(content, message):
     with pytest.raises(DataError, match="rules") as error:
         rules_of(content, "my.toml")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "my.toml" in str(error.value)
 
 
-def test_an_unknown_set_is_told_the_nearest():
+def test_unknown_set_raises_with_suggestion():
     with pytest.raises(UnknownNameError, match="osm-66"):
         read_rules("osm66")

@@ -1,4 +1,4 @@
-"""Which candidates are fetched."""
+"""Selection of candidates, and spatial blocks."""
 
 import numpy as np
 from hypothesis import given
@@ -16,16 +16,16 @@ def _ids(n):
 
 
 @given(shown, st.integers(1, 30), st.integers(0, 3))
-def test_a_limit_is_nested_and_takes_each_once(shows, limit, seed):
+def test_selection_is_nested_and_without_duplicates(shows, limit, seed):
     ids = _ids(len(shows))
     whole = class_aware(ids, shows, None, seed)
     assert sorted(whole.tolist()) == list(range(len(ids)))
-    part = class_aware(ids, shows, limit, seed)
-    assert part.tolist() == whole[:limit].tolist()
+    limited = class_aware(ids, shows, limit, seed)
+    assert limited.tolist() == whole[:limit].tolist()
 
 
 @given(shown, st.integers(0, 3), st.randoms())
-def test_the_order_of_rows_does_not_matter(shows, seed, random):
+def test_selection_is_independent_of_the_row_order(shows, seed, random):
     ids = _ids(len(shows))
     order = list(range(len(ids)))
     random.shuffle(order)
@@ -34,7 +34,7 @@ def test_the_order_of_rows_does_not_matter(shows, seed, random):
     assert first.tolist() == other.tolist()
 
 
-def test_a_rare_concept_is_kept_whole():
+def test_all_candidates_of_a_rare_concept_are_selected():
     shows = np.zeros((103, 2), bool)
     shows[:100, 0], shows[100:, 1] = True, True
     taken = class_aware(_ids(103), shows, 10, 0)
@@ -42,7 +42,7 @@ def test_a_rare_concept_is_kept_whole():
     assert sorted(rare_first(_ids(103), shows, 0)[:3].tolist()) == [100, 101, 102]
 
 
-def test_the_concept_with_fewest_picks_has_the_next_turn():
+def test_concept_with_fewest_selected_candidates_is_next():
     rng = np.random.default_rng(0)
     shows = rng.random((200, 5)) < [0.9, 0.5, 0.2, 0.1, 0.05]
     shows[~shows.any(axis=1), 0] = True
@@ -56,7 +56,7 @@ def test_the_concept_with_fewest_picks_has_the_next_turn():
         left[row] = False
 
 
-def test_blocks_are_squares_of_kilometres():
+def test_blocks_are_square():
     lon = np.array([10.0, 10.001, 10.0, -0.001])
     lat = np.array([50.0001, 50.0001, 60.0001, -0.001])
     names = blocks(lon, lat, 50.0)

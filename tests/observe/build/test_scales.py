@@ -1,4 +1,4 @@
-"""Values of items that state other scales and offsets."""
+"""Conversion of values with different scales and offsets."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,13 @@ def _item(name, *scaling):
     return Item({"id": name, "assets": {"image": image}, "properties": {}}, "items.json")
 
 
-def test_the_first_item_that_states_a_scale_sets_it():
+def test_first_item_with_scales_determines_them():
     items = [_item("none"), _item("a", (0.5, 0), (0.25, 1)), _item("b", (2, 0), (2, 0))]
     assert first_scales(items, ("image",), ()) == (0.5, 0.25)
     assert first_scales(items, ("image",), (2,)) == (0.25,)
-    assert first_scales(items, ("image",), (3,)) == ()  # its pairs are dropped, by name
+    assert (
+        first_scales(items, ("image",), (3,)) == ()
+    )  # its pairs are dropped when they are fetched
     assert first_scales(items[:1], ("image",), ()) == ()
     assert first_scales(items, ("other",), ()) == ()
 
@@ -31,16 +33,16 @@ def test_the_first_item_that_states_a_scale_sets_it():
     [
         ((), (1e-4,), [0, 1, 5000, 65535]),  # unknown: as stored
         (((1e-4, 0.0),), (1e-4,), [0, 1, 5000, 65535]),
-        (((1e-4, -0.1),), (), [0, 1, 4000, 64535]),  # 0 is kept for missing pixels
-        (((2e-4, 0.0),), (1e-4,), [0, 2, 10000, 65535]),  # the last is as far as 16 bits go
+        (((1e-4, -0.1),), (), [0, 1, 4000, 64535]),  # 0 is reserved for missing pixels
+        (((2e-4, 0.0),), (1e-4,), [0, 2, 10000, 65535]),  # the last value is clipped
         (((2e-5, -0.02),), (1e-4,), [0, 1, 800, 12907]),
     ],
 )
-def test_values_come_to_one_scale(tmp_path, scaling, wanted, expected):
+def test_values_are_converted_to_one_scale(tmp_path, scaling, wanted, expected):
     stored = np.array([[[0, 1, 5000, 65535]]], np.uint16)
     write_cog(tmp_path / "x.tif", stored, nodata=0)
     facts = Facts(str(tmp_path / "x.tif"), scaling=scaling)
     source = AssetSource(facts.href, item="i", asset="a", facts=facts)
-    found = harmonised(Raster(stored, stored[0] > 0), source, [1], wanted)
-    assert found.data.ravel().tolist() == expected
-    assert found.data.dtype == np.uint16
+    raster = harmonised(Raster(stored, stored[0] > 0), source, [1], wanted)
+    assert raster.data.ravel().tolist() == expected
+    assert raster.data.dtype == np.uint16

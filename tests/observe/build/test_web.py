@@ -1,4 +1,4 @@
-"""Pairs of an archive behind a web server: catalogues, tables and imagery, read by ranges."""
+"""Pairs of an archive on a web server: catalogues, tables and imagery, read by ranges."""
 
 import json
 
@@ -17,7 +17,7 @@ from foveate.pool.stac.items import read_items, resolve
 pytest.importorskip("osmium")
 pytest.importorskip("obstore")
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
-PART = "part.osm.pbf"  # a smaller extract: six woods and two lakes
+PART = "part.osm.pbf"  # a smaller extract: six forests and two lakes
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _forget():
 
 @pytest.fixture
 def web(archive):
-    """The archive behind a server, with all that its addresses lead to."""
+    """A server with all files of the archive."""
     root = archive.root
     files = [*root.glob("hr/*"), *root.glob("lr/*"), archive.lr]
     with serving({f"/{p.relative_to(root)}": p.read_bytes() for p in files}) as web:
@@ -49,10 +49,10 @@ def _rows(out):
     return {row["anchor"]: [str(row[name]) for name in columns] for row in rows}
 
 
-def test_pairs_over_the_web_are_those_of_the_files(archive, built, web, tmp_path):
+def test_remote_pairs_equal_local_pairs(archive, built, web, tmp_path):
     web.latency = 0.002
-    typed = (archive, tmp_path / "pairs", f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
-    answer = _build(*typed)
+    arguments = (archive, tmp_path / "pairs", f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
+    answer = _build(*arguments)
     assert answer.status == 0, answer.err
     gets = [entry[1:4] for entry in web.gets() if entry[4] < 400 and entry[1].endswith(".tif")]
     for folder in ("hr", "lr"):
@@ -61,24 +61,24 @@ def test_pairs_over_the_web_are_those_of_the_files(archive, built, web, tmp_path
     assert {row["anchor"]: row["why"] for row in rows if row["why"]} == EXPECTED
     assert sum(row["kept"] for row in rows) == len(KEPT)
     assert not any("cloudy" in path or "old" in path for path, _, _ in gets)
-    assert len(set(gets)) == len(gets)  # no range twice
-    assert "Nothing to do" in _build(*typed).out
+    assert len(set(gets)) == len(gets)  # no range is requested twice
+    assert "Nothing to do" in _build(*arguments).out
 
 
-def test_a_server_that_fails_stops_the_build_and_drops_no_pair(archive, built, web, tmp_path):
+def test_server_error_stops_the_build_without_dropping_pairs(archive, built, web, tmp_path):
     out = tmp_path / "pairs"
-    typed = (archive, out, f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
+    arguments = (archive, out, f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
     web.faults += [("/hr/F-2023.tif", 403)] * 40
-    answer = _build(*typed)
+    answer = _build(*arguments)
     assert answer.status == 1
     assert "F-2023.tif" in answer.err
     assert "permission denied" in answer.err
     assert not (out / "manifest.parquet").exists()
     assert {file.suffix for file in out.rglob("*.tif*")} <= {".tif"}
-    # Then it is busy, and cuts an answer off: these are asked again.
+    # Temporary errors are retried: a busy server and a truncated response.
     web.faults[:] = [("/hr/F-2023.tif", 503), ("/lr/later-red.tif", "cut")]
     remote.forget()
-    answer = _build(*typed)
+    answer = _build(*arguments)
     assert answer.status == 0, answer.err
     assert not web.faults
     for folder in ("hr", "lr"):
@@ -86,9 +86,7 @@ def test_a_server_that_fails_stops_the_build_and_drops_no_pair(archive, built, w
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_processes_fetch_what_one_does_and_no_run_holds_credentials(
-    archive, built, web, tmp_path, workers
-):
+def test_workers_write_the_same_pairs_and_no_credentials(archive, built, web, tmp_path, workers):
     for path in [path for path in web.files if path.startswith("/hr/") and "json" in path]:
         web.files[path] = web.files[path].replace(b'.tif"', b'.tif?sig=OPENSESAME"')
     out = tmp_path / "pairs"
@@ -106,7 +104,7 @@ def test_two_processes_fetch_what_one_does_and_no_run_holds_credentials(
     assert len(_rows(out)) == 8
 
 
-def test_both_catalogues_are_collections_of_an_api(archive, built, web, tmp_path):
+def test_catalogues_can_be_api_collections(archive, built, web, tmp_path):
     items = []
     for name, path in (("hr", archive.hr), ("lr", archive.lr)):
         for item in read_items(str(path), Search()):
@@ -119,10 +117,10 @@ def test_both_catalogues_are_collections_of_an_api(archive, built, web, tmp_path
                           "assets": assets, "links": []})  # fmt: skip
     out = tmp_path / "pairs"
     with stac_api(items) as (root, asked):
-        typed = (f"{root}/collections/hr", f"{root}/collections/lr")
-        answer = _build(archive, out, *typed, anchors=PART)
+        catalogues = (f"{root}/collections/hr", f"{root}/collections/lr")
+        answer = _build(archive, out, *catalogues, anchors=PART)
         assert answer.status == 0, answer.err
-        assert len(asked) > 2  # page by page
+        assert len(asked) > 2  # several pages
         assert all(query["datetime"] for _, query in asked if "lr" in query["collections"])
     whole = _rows(built[0])
     assert _rows(out) == {anchor: whole[anchor] for anchor in _rows(out)}

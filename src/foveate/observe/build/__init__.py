@@ -1,9 +1,9 @@
-"""`foveate observe build`: pairs of one's own country, as GL-10M was made (the paper's appendix A).
+"""`foveate observe build`: build pairs for any region, as in appendix A of the paper (GL-10M).
 
-`polygons` that show concepts by `rules` become `footprints`; `catalogue` and `matching` find HR and
-LR for each; `sampling` says which are fetched (`plan`, `cost`), `fetch` reads and checks them,
-`building` keeps what came of each, and `finishing` labels tiles and writes pairs that a training
-opens.
+`polygons` reads polygons that match the `rules`, and `footprints` places footprints around them.
+`catalogue` and `matching` find HR and LR for each footprint, `sampling` selects footprints, and
+`plan` and `cost` describe the result. `fetch` reads and checks the imagery of a pair, `building`
+records the result of each pair, and `finishing` labels the tiles and writes pairs for training.
 """
 
 from foveate.observe.build.job import BuildJob

@@ -1,7 +1,7 @@
-"""The steps of a build in a run directory: the plan, fetching, and the manifest.
+"""Steps of a build in a run directory: save the plan, fetch pairs, write the manifest.
 
-What came of each pair is a file of its own (``work/fetched``), written after its images: a run that
-was killed repeats no pair that is there, and ends with the same bytes.
+The result of each pair is stored in its own file (``work/fetched``), written after its images. A
+killed run therefore resumes without fetching complete pairs again, and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ODBL = "(c) OpenStreetMap contributors, available under the Open Database Licens
 
 
 def save(root: Path, plan: Plan, polygons: Polygons, rules: Rules) -> list[str]:
-    """Write a plan and its funnel into a run; return the files."""
+    """Write a plan and its funnel to a run; return the files."""
     files = save_plan(root, plan, polygons, [concept.name for concept in rules.concepts])
     funnel = [{"stage": s, "left": n, "gone": gone} for s, n, gone in plan.funnel]
     write_json(root / FUNNEL, funnel)
@@ -48,10 +48,13 @@ def save(root: Path, plan: Plan, polygons: Polygons, rules: Rules) -> list[str]:
 
 
 def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None) -> list[str]:
-    """Fetch the pairs of the plan, drop those that are not whole, and write the manifest.
+    """Fetch the pairs of the plan, drop incomplete ones, and write the manifest.
+
+    Returns:
+        The files of the step.
 
     Raises:
-        DataError: No pair is left.
+        DataError: No pair is complete.
         StorageError: A file cannot be written.
     """
     plan = load_plan(root)
@@ -62,24 +65,24 @@ def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None
     rows = [row for _, row in chosen]
     reading = _reading(plan, rows, job)
     keys = {row: _key(plan, row, job, reading) for row in rows}
-    _remove_others(root, {names[row] for row in rows})
+    _remove_stale(root, {names[row] for row in rows})
     left = [row for row in rows if not _is_done(root, names[row], keys[row])]
     worker = partial(_fetcher, root, job, layout, reading, _signatures(plan))
     with Meter(progress, "fetching pairs", len(rows)) as meter:
         meter.advance(len(rows) - len(left))
         for _ in map_shards(worker, left, Placement(job.workers)):
             meter.advance()
-    found = {row: read_json(_done_file(root, names[row])) for row in rows}
-    _count(root, found)
-    kept = [row for row in rows if not found[row]["why"]]
+    results = {row: read_json(_done_file(root, names[row])) for row in rows}
+    _extend_funnel(root, results)
+    kept = [row for row in rows if not results[row]["why"]]
     if not kept:
-        raise _none_kept(found)
-    _manifest(root, job, plan, found)
+        raise _none_kept(results)
+    _write_manifest(root, job, plan, results)
     return [MANIFEST, FUNNEL, *(f"{d}/{names[row]}.tif" for row in kept for d in ("hr", "lr"))]
 
 
 def _reading(plan: Planned, rows: Sequence[int], job: BuildJob) -> Reading:
-    """Return how pairs are read, all of them with values of one scale."""
+    """Return the reading options, with one scale for the values of all pairs."""
     reading = job.reading()
     pairs = [_items(plan, row) for row in rows]
     return replace(
@@ -94,10 +97,10 @@ def _reading(plan: Planned, rows: Sequence[int], job: BuildJob) -> Reading:
 
 
 def _signatures(plan: Planned) -> dict[str, object]:
-    """Return the credentials of the addresses of a plan, which no file holds, for a process."""
+    """Return the URL signatures of a plan for worker processes, because no file stores them."""
     hrefs = {asset["href"] for item in (*plan.hr, *plan.lr) for asset in _assets(item)}
-    found = {href: signature_of(href) for href in hrefs}
-    return {href: signature for href, signature in found.items() if signature is not None}
+    signatures = {href: signature_of(href) for href in hrefs}
+    return {href: signature for href, signature in signatures.items() if signature is not None}
 
 
 def _assets(item: Item) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ def _assets(item: Item) -> list[dict[str, Any]]:
 def _fetcher(
     root: Path, job: BuildJob, layout: Layout, reading: Reading, signatures: dict[str, object]
 ) -> Callable[[int], None]:
-    """Return what fetches a row of the plan in this process."""
+    """Return a function that fetches a row of the plan in this process."""
     for href, signature in signatures.items():
         remember(href, signature)
     plan = load_plan(root)
@@ -120,12 +123,12 @@ def _fetcher(
         grids = (
             footprints.geobox(row, layout.hr_pixels), footprints.geobox(row, layout.lr_pixels)
         )  # fmt: skip
-        found = fetch_pair(hr, lr, grids, reading, files)
-        if found.why:
+        result = fetch_pair(hr, lr, grids, reading, files)
+        if result.why:
             for file in files:
                 file.unlink(missing_ok=True)
         key = _key(plan, row, job, reading)
-        write_json(_done_file(root, names[row]), {"key": key, **asdict(found)})
+        write_json(_done_file(root, names[row]), {"key": key, **asdict(result)})
 
     return fetch_row
 
@@ -138,85 +141,88 @@ def _is_done(root: Path, name: str, key: str) -> bool:
     file = _done_file(root, name)
     if not file.exists():
         return False
-    found = read_json(file)
-    whole = all((root / d / f"{name}.tif").exists() for d in ("hr", "lr"))
-    return found["key"] == key and (bool(found["why"]) or whole)
+    result = read_json(file)
+    complete = all((root / d / f"{name}.tif").exists() for d in ("hr", "lr"))
+    return result["key"] == key and (bool(result["why"]) or complete)
 
 
 def _key(plan: Planned, row: int, job: BuildJob, reading: Reading) -> str:
     hr, lr = _items(plan, row)
     columns = [plan.table[name][row].as_py() for name in ("epsg", "left", "top")]
     items = [[i.name, i.base, i.content["assets"]] for i in (*hr, *(i for c in lr for i in c))]
-    ways = job.model_dump(
+    options = job.model_dump(
         mode="json",
         include={"hr_assets", "hr_bands", "lr_assets", "scl", "tiles", "footprint", "hr_gsd",
                  "lr_gsd", "max_black"},
     )  # fmt: skip
-    return digest([columns, items, ways, reading.hr_scales, reading.lr_scales])
+    return digest([columns, items, options, reading.hr_scales, reading.lr_scales])
 
 
 def _items(plan: Planned, row: int) -> tuple[list[Item], list[list[Item]]]:
-    """Return the items of a row of the plan: HR, and the choices of LR."""
+    """Return the HR items and the candidate LR acquisitions of a row of the plan."""
     hr = [plan.hr[i] for i in plan.table["hr"][row].as_py()]
     return hr, [[plan.lr[i] for i in choice] for choice in plan.table["lr"][row].as_py()]
 
 
-def _remove_others(root: Path, names: set[str]) -> None:
-    """Remove what an earlier job has fetched and this one does not."""
+def _remove_stale(root: Path, names: set[str]) -> None:
+    """Remove pairs of an earlier job that are not in this one."""
     for folder, suffix in (("hr", ".tif"), ("lr", ".tif"), (DONE, ".json")):
         for file in sorted((root / folder).rglob(f"*{suffix}")):
             if file.relative_to(root / folder).as_posix().removesuffix(suffix) not in names:
                 file.unlink()
 
 
-def _count(root: Path, found: dict[int, dict[str, Any]]) -> None:
-    """Put what came of the pairs at the end of the funnel."""
-    stages = [one for one in read_json(root / FUNNEL) if one["stage"] != "pairs"]
-    whys = [one["why"] for one in found.values()]
-    gone = {why: whys.count(why) for why in sorted(set(whys) - {""})}
-    stages.append({"stage": "pairs", "left": whys.count(""), "gone": gone})
+def _extend_funnel(root: Path, results: dict[int, dict[str, Any]]) -> None:
+    """Append the results of the pairs to the funnel."""
+    stages = [stage for stage in read_json(root / FUNNEL) if stage["stage"] != "pairs"]
+    reasons = [result["why"] for result in results.values()]
+    dropped = {reason: reasons.count(reason) for reason in sorted(set(reasons) - {""})}
+    stages.append({"stage": "pairs", "left": reasons.count(""), "gone": dropped})
     write_json(root / FUNNEL, stages)
 
 
-def _none_kept(found: dict[int, dict[str, Any]]) -> DataError:
-    first = next(iter(found.values()))
-    whys = [one["why"] for one in found.values()]
-    listed = ", ".join(f"{whys.count(why)} {why}" for why in sorted(set(whys)))
+def _none_kept(results: dict[int, dict[str, Any]]) -> DataError:
+    first = next(iter(results.values()))
+    reasons = [result["why"] for result in results.values()]
+    listed = ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons)))
     return DataError(
-        f"none of the {len(found)} pairs is whole: {listed}"
+        f"none of the {len(results)} pairs is complete: {listed}"
         + (f" (the first: {first['detail']})" if first["detail"] else ""),
-        "A pair has readable files, and LR and HR that show the ground.",
+        "A pair needs readable files with few black or cloudy pixels.",
         "Check the assets (--lr-assets, --hr-assets), or raise --max-black.",
     )
 
 
-def _manifest(root: Path, job: BuildJob, plan: Planned, found: dict[int, dict[str, Any]]) -> None:
-    """Write one row a candidate: what makes its pair again, or why there is none."""
+def _write_manifest(
+    root: Path, job: BuildJob, plan: Planned, results: dict[int, dict[str, Any]]
+) -> None:
+    """Write one row for each candidate: how to reproduce its pair, or why there is none."""
     import pyarrow as pa
 
     rows = []
-    for row, given in enumerate(plan.table.drop_columns(["hr", "lr", "rank"]).to_pylist()):
-        one = found.get(row)
+    for row, candidate in enumerate(plan.table.drop_columns(["hr", "lr", "rank"]).to_pylist()):
+        result = results.get(row)
         hr, choices = _items(plan, row)
-        lr = choices[one["choice"]] if one else []
-        first, last = _moment(hr), _moment(lr)
-        kept = one is not None and not one["why"]
-        known = {k: one[k] if one else None for k in ("cloud", "lr_black", "hr_black")}
+        lr = choices[result["choice"]] if result else []
+        hr_time, lr_time = _latest(hr), _latest(lr)
+        dated = hr_time is not None and lr_time is not None
+        kept = result is not None and not result["why"]
+        shares = {k: result[k] if result else None for k in ("cloud", "lr_black", "hr_black")}
         rows.append({
-            **given,
-            "why": (one or given)["why"],
+            **candidate,
+            "why": (result or candidate)["why"],
             "kept": kept,
-            "group": given["scene"].rpartition("/")[0],
-            "hr_file": f"hr/{given['scene']}.tif" if kept else None,
-            "lr_file": f"lr/{given['scene']}.tif" if kept else None,
+            "group": candidate["scene"].rpartition("/")[0],
+            "hr_file": f"hr/{candidate['scene']}.tif" if kept else None,
+            "lr_file": f"lr/{candidate['scene']}.tif" if kept else None,
             "hr_items": [item.name for item in hr],
             "lr_items": [item.name for item in lr],
-            "hr_datetime": None if first is None else moment_text(first),
-            "lr_datetime": None if last is None else moment_text(last),
-            "days": None if first is None or last is None else round((last - first) / DAY, 3),
+            "hr_datetime": None if hr_time is None else moment_text(hr_time),
+            "lr_datetime": None if lr_time is None else moment_text(lr_time),
+            "days": round((lr_time - hr_time) / DAY, 3) if dated else None,
             "lr_cloud_cover": lr[0].content["properties"].get(CLOUD) if lr else None,
-            **known,
-            "detail": (one or {}).get("detail", ""),
+            **shares,
+            "detail": (result or {}).get("detail", ""),
         })  # fmt: skip
     text, real = pa.string(), pa.float64()
     kinds = {
@@ -235,13 +241,13 @@ def _manifest(root: Path, job: BuildJob, plan: Planned, found: dict[int, dict[st
     write_parquet(root / MANIFEST, table, geo={"geometry": None})
 
 
-def _moment(items: Sequence[Item]) -> float | None:
-    """Return when the last of some items was taken."""
+def _latest(items: Sequence[Item]) -> float | None:
+    """Return the latest acquisition time of items in seconds, or None without items."""
     return max((moment_of(item) or 0.0 for item in items), default=None)
 
 
 def as_plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows whose numbers are finite or None."""
+    """Convert the values of rows for JSON, with None for numbers that are not finite."""
     return [
         {k: v if k == "geometry" else as_json(v) for k, v in row.items()} for row in rows
     ]  # fmt: skip

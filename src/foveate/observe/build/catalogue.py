@@ -1,4 +1,4 @@
-"""The catalogues of HR and LR: items that are searched for, by place and date."""
+"""Search the catalogues of HR and LR by location and date."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ WITHOUT_ASSETS, WITHOUT_LAYER = "without the assets", "without a scene classific
 
 
 def ground_of(polygons: Polygons, layout: Layout) -> tuple[float, ...]:
-    """Return the box around all footprints, degrees; () where it would cross 180 degrees."""
+    """Return the bounding box of all footprints in degrees, or () if it would cross 180 degrees."""
     import shapely
 
     west, south, east, north = shapely.total_bounds(polygons.shapes).tolist()
-    up = layout.metres / _DEGREE
-    south, north = max(south - up, -90.0), min(north + up, 90.0)
-    wide = up / max(np.cos(np.radians(max(abs(south), abs(north)))), 0.01)
-    box = (west - wide, south, east + wide, north)
+    dy = layout.metres / _DEGREE
+    south, north = max(south - dy, -90.0), min(north + dy, 90.0)
+    dx = dy / max(np.cos(np.radians(max(abs(south), abs(north)))), 0.01)
+    box = (west - dx, south, east + dx, north)
     return box if box[0] >= -180 and box[2] <= 180 else ()
 
 
 def items_of(
     path: str, search: Search, what: str, assets: tuple[str, ...], scl: tuple[str, ...]
 ) -> Acquisitions:
-    """Read the items of a catalogue that are searched for.
+    """Read the items of a catalogue that match a search.
 
     Args:
-        path: A catalogue.
-        search: Dates and place.
+        path: Path or URL of the catalogue.
+        search: Dates and bounding box.
         what: "HR" or "LR", for messages.
-        assets: Assets that are read; () for the one of imagery.
-        scl: Scene classification layers, of which an item needs one; ("none",) for none.
+        assets: Assets to read; () for the only image asset.
+        scl: Names of scene classification layers, of which each item needs one; ("none",) for none.
 
     Raises:
-        DataError: The catalogue cannot be read, or no item is left.
-        ParameterError: Items have several assets of imagery, and none is asked for.
+        DataError: The catalogue cannot be read, or it has no usable item.
+        ParameterError: Items have several image assets, and `assets` is empty.
     """
 
     def lacking(item: Item) -> str:
@@ -56,15 +56,15 @@ def items_of(
             bands_of(item, assets)
         except DataError:
             return WITHOUT_ASSETS
-        bare = scl != ("none",) and quality_of(item, scl) is None
-        return WITHOUT_LAYER if bare else ""
+        no_layer = scl != ("none",) and quality_of(item, scl) is None
+        return WITHOUT_LAYER if no_layer else ""
 
-    found = (item for item in read_items(path, search) if not search.why_not(item.content))
-    return acquisitions(found, what, lacking)
+    matches = (item for item in read_items(path, search) if not search.why_not(item.content))
+    return acquisitions(matches, what, lacking)
 
 
 def around_hr(hr: Acquisitions, days: float) -> str:
-    """Return the interval of all HR, and so many days before and after it."""
+    """Return the time interval of all HR items, extended by `days` at both ends."""
     from foveate.observe.build.plan import moment_text
 
     first, last = hr.seconds.min() - days * DAY, hr.seconds.max() + days * DAY

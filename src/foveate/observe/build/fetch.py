@@ -1,9 +1,9 @@
-"""One pair: LR and HR read over the same ground, checked, and written whole or not at all.
+"""Fetch one pair: read LR and HR of a footprint, check them, and write both or none.
 
-Every part of a footprint is read at full resolution and brought onto its grid. A pair is dropped,
-with the reason, where a file is missing or broken, lies elsewhere than its item says, or shows too
-little: more than a share of the LR image, or of any HR tile, is black (no data, or 0 in all bands).
-Pixels of the LR that its scene classification layer takes for cloud or its shadow count as black.
+Imagery is read at full resolution and resampled to the grid of the footprint, if necessary. A pair
+is dropped, with the reason, if a file is missing or broken, if its location differs from that in
+its item, or if too many pixels of the LR image or of any HR tile are black (nodata, or 0 in all
+bands). LR pixels that the scene classification layer marks as cloud or shadow count as black.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from foveate.pool.stac.items import Item
 
 # Sentinel-2 scene classification: no data, saturated, cloud shadow, clouds of medium and high
-# probability, thin cirrus. 7 is "unclassified" since processing baseline 4.0, 11 is snow.
+# probability, thin cirrus. Not 7, "unclassified" since processing baseline 4.0, nor 11, snow.
 CLOUDS = (0, 1, 3, 8, 9, 10)
 BROKEN, ELSEWHERE = "missing or unreadable", "elsewhere than its item says"
 BLACK_LR, CLOUDY, BLACK_HR = "LR black", "LR under cloud", "HR tile black"
@@ -39,17 +39,17 @@ BLACK_LR, CLOUDY, BLACK_HR = "LR black", "LR under cloud", "HR tile black"
 
 @dataclass(frozen=True)
 class Reading:
-    """How pairs are read.
+    """Options for reading pairs.
 
     Attributes:
-        hr_assets: Assets of the HR items; () for the one of imagery.
-        hr_bands: Bands of these, 1-based and counted over all of them; () for all.
+        hr_assets: Assets of the HR items; () for the only image asset.
+        hr_bands: 1-based band numbers over all HR assets; () for all bands.
         lr_assets: Assets of the LR items.
-        scl: Assets that are scene classification layers, see `quality_of`; ("none",) for none.
-        tiles: Rows and columns of tiles.
-        max_black: Largest share of black pixels in the LR image, and in an HR tile.
-        hr_scales: Scale that the values of each HR band are brought to; () for that of its item.
-        lr_scales: The same of the LR.
+        scl: Names of scene classification layers, see `quality_of`; ("none",) for none.
+        tiles: Number of rows and columns of tiles.
+        max_black: Maximum share of black pixels in the LR image and in each HR tile.
+        hr_scales: Target scale of the values of each HR band; () for that of each item.
+        lr_scales: Target scale of the values of each LR band; () for that of each item.
     """
 
     hr_assets: tuple[str, ...]
@@ -63,38 +63,40 @@ class Reading:
     opened: dict[tuple[str, str], AssetSource] = field(
         default_factory=dict, repr=False, compare=False
     )
-    """Assets that were read already: headers are read once."""
+    """Sources opened before, so that headers are read once."""
 
     def source(self, item: Item, key: str, *, colours: bool = True) -> AssetSource:
-        """Return an asset of an item.
+        """Return the source of an asset.
 
         Args:
             item: The item.
-            key: Of the asset.
-            colours: Whether a palette holds colours, not classes.
+            key: Key of the asset.
+            colours: Whether a palette contains colours, not classes.
 
         Raises:
-            DataError: Its file is not there.
+            DataError: The file does not exist.
         """
         facts = facts_of(item, key)
-        found = self.opened.get((facts.href, key))
-        if found is None:
-            found = AssetSource(facts.href, palette=colours, item=item.name, asset=key, facts=facts)
-            self.opened[facts.href, key] = need_asset(found)
-        return found
+        source = self.opened.get((facts.href, key))
+        if source is None:
+            source = AssetSource(
+                facts.href, palette=colours, item=item.name, asset=key, facts=facts
+            )  # fmt: skip
+            self.opened[facts.href, key] = need_asset(source)
+        return source
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came of a pair.
+    """Result of fetching a pair.
 
     Attributes:
-        why: Why it was dropped, or "".
-        detail: The error behind it, or "".
-        choice: Which choice of LR was taken (or looked at last).
-        cloud: Share of the LR image under cloud; NaN where it is not known.
-        lr_black: Share of the LR image that is black, clouds included; NaN where it is not known.
-        hr_black: The largest share of an HR tile that is black; NaN where it is not known.
+        why: Why the pair was dropped, or "".
+        detail: The underlying error, or "".
+        choice: Index of the LR acquisition that was used or rejected.
+        cloud: Share of cloudy pixels of the LR image; NaN if unknown.
+        lr_black: Share of black pixels of the LR image, including clouds; NaN if unknown.
+        hr_black: Largest share of black pixels of an HR tile; NaN if unknown.
     """
 
     why: str = ""
@@ -105,117 +107,120 @@ class Fetched:
     hr_black: float = float("nan")
 
 
-class _Dropped(Exception):  # noqa: N818  (no error of the user's: a pair is left out)
-    """A pair that is left out, with what is known of it."""
+class _Dropped(Exception):  # noqa: N818  (not an error of the user)
+    """The pair is dropped."""
 
-    def __init__(self, found: Fetched) -> None:
-        super().__init__(found.why)
-        self.found = found
+    def __init__(self, result: Fetched) -> None:
+        super().__init__(result.why)
+        self.result = result
 
 
 def fetch_pair(
     hr: Sequence[Item], lr: Sequence[Sequence[Item]], grids: tuple[GeoBox, GeoBox],
     reading: Reading, files: tuple[Path, Path],
 ) -> Fetched:  # fmt: skip
-    """Read a pair and write it if it is whole.
+    """Read a pair, and write it if it is complete.
 
     Args:
-        hr: Items of the HR, those that are shown where several have pixels first.
-        lr: Choices of LR, the best first; the first that is clear is taken.
-        grids: Grids of the HR and of the LR.
-        reading: How it is read.
-        files: Where HR and LR are written.
+        hr: HR items; earlier items take precedence where several have pixels.
+        lr: Candidate LR acquisitions, best first; the first clear one is used.
+        grids: Grids of the HR and the LR image.
+        reading: Options for reading.
+        files: Output files of HR and LR.
 
     Raises:
         StorageError: The files cannot be written.
+        UnavailableError: A file cannot be read at present, for example because of the network.
     """
     try:
-        found, low = _low(lr, grids[1], reading)
-        found, high = _high(hr, grids[0], reading, found)
+        result, low = _read_lr(lr, grids[1], reading)
+        result, high = _read_hr(hr, grids[0], reading, result)
     except _Dropped as dropped:
-        return dropped.found
+        return dropped.result
     for raster, grid, path in zip((high, low), grids, files, strict=True):
         data = np.where(raster.valid, raster.data, 0).astype(raster.data.dtype)
         write_cog(path, data, geobox=grid, nodata=0)
-    return found
+    return result
 
 
-def _high(
-    items: Sequence[Item], grid: GeoBox, reading: Reading, found: Fetched
+def _read_hr(
+    items: Sequence[Item], grid: GeoBox, reading: Reading, result: Fetched
 ) -> tuple[Fetched, Raster]:
-    """Return the HR image, none of whose tiles is black."""
-    high = _mosaic(items, grid, reading, "HR", found.choice)
-    shown = _shown(high)
+    """Return the HR image; drop the pair if a tile has too many black pixels."""
+    high = _mosaic(items, grid, reading, "HR", result.choice)
+    visible = _not_black(high)
     rows, cols = reading.tiles
-    side = shown.shape[0] // rows, shown.shape[1] // cols
-    share = shown.reshape(rows, side[0], cols, side[1]).mean(axis=(1, 3))
-    found = replace(found, hr_black=float(1 - share.min()))
-    if found.hr_black > reading.max_black:
-        raise _Dropped(replace(found, why=BLACK_HR))
-    return found, high
+    side = visible.shape[0] // rows, visible.shape[1] // cols
+    share = visible.reshape(rows, side[0], cols, side[1]).mean(axis=(1, 3))
+    result = replace(result, hr_black=float(1 - share.min()))
+    if result.hr_black > reading.max_black:
+        raise _Dropped(replace(result, why=BLACK_HR))
+    return result, high
 
 
-def _shown(raster: Raster) -> NDArray[np.bool_]:
-    """Return which pixels are not black, (h, w) bool."""
+def _not_black(raster: Raster) -> NDArray[np.bool_]:
+    """Return (h, w) bool: valid pixels with a non-zero value in any band."""
     return raster.valid & (raster.data != 0).any(axis=0)
 
 
-def _low(
+def _read_lr(
     choices: Sequence[Sequence[Item]], grid: GeoBox, reading: Reading
 ) -> tuple[Fetched, Raster]:
-    """Return the first choice of LR that is clear."""
+    """Return the first clear LR image; drop the pair if there is none."""
     first: _Dropped | None = None
     for number, items in enumerate(choices):
         try:
-            return _clear(items, number, grid, reading)
+            return _read_clear(items, number, grid, reading)
         except _Dropped as dropped:
             first = first or dropped
-    assert first is not None  # noqa: S101  (a pair has a choice of LR)
+    assert first is not None  # noqa: S101  (a pair has at least one candidate)
     raise first
 
 
-def _clear(
+def _read_clear(
     items: Sequence[Item], number: int, grid: GeoBox, reading: Reading
 ) -> tuple[Fetched, Raster]:
-    """Return an LR image without its clouds.
+    """Return an LR image with clouds masked.
 
-    The classification is read first: where it says cloud, nothing else is fetched.
+    The classification is read first, so that the bands of cloudy images are not fetched.
     """
     cloud, share = None, float("nan")
     if reading.scl != ("none",):
-        cloud = _cloud(items, grid, reading, number)
+        cloud = _cloud_mask(items, grid, reading, number)
         share = float(cloud.mean())
         if share > reading.max_black:
             raise _Dropped(Fetched(CLOUDY, "", number, share))
     low = _mosaic(items, grid, reading, "LR", number)
-    black = float(1 - _shown(low).mean())
+    black = float(1 - _not_black(low).mean())
     if black > reading.max_black:
         raise _Dropped(Fetched(BLACK_LR, "", number, share, black))
     if cloud is not None:
         low = Raster(low.data, low.valid & ~cloud)
-    black = float(1 - _shown(low).mean())
-    found = Fetched("", "", number, share, black)
+    black = float(1 - _not_black(low).mean())
+    result = Fetched("", "", number, share, black)
     if black > reading.max_black:
-        raise _Dropped(replace(found, why=CLOUDY))
-    return found, low
+        raise _Dropped(replace(result, why=CLOUDY))
+    return result, low
 
 
-def _cloud(items: Sequence[Item], grid: GeoBox, reading: Reading, number: int) -> NDArray[np.bool_]:
-    """Return the pixels of a grid under cloud, or of which nothing is known, (h, w) bool."""
-    cloud, left = np.ones(grid.shape, bool), np.ones(grid.shape, bool)
-    seen = False
+def _cloud_mask(
+    items: Sequence[Item], grid: GeoBox, reading: Reading, number: int
+) -> NDArray[np.bool_]:
+    """Return (h, w) bool: pixels that are cloudy or not classified by any item."""
+    cloud, unknown = np.ones(grid.shape, bool), np.ones(grid.shape, bool)
+    overlaps = False
     for item in items:
         key = quality_of(item, reading.scl)
-        assert key is not None  # noqa: S101  (items without one are in no plan)
-        source = _tried(lambda i=item, k=key: reading.source(i, k, colours=False), "LR", number)
-        part = _part(source, [1], grid, "LR", number, nearest=True)
-        if part is None:
+        assert key is not None  # noqa: S101  (the plan contains only items with a layer)
+        source = _attempt(lambda i=item, k=key: reading.source(i, k, colours=False), "LR", number)
+        classes = _read_bands(source, [1], grid, "LR", number, nearest=True)
+        if classes is None:
             continue
-        seen = True
-        here = left & part.valid
-        cloud[here] = np.isin(part.data[0][here], CLOUDS)
-        left &= ~here
-    if not seen:
+        overlaps = True
+        new = unknown & classes.valid
+        cloud[new] = np.isin(classes.data[0][new], CLOUDS)
+        unknown &= ~new
+    if not overlaps:
         raise _Dropped(Fetched(f"LR {ELSEWHERE}", source.who, number))
     return cloud
 
@@ -223,83 +228,84 @@ def _cloud(items: Sequence[Item], grid: GeoBox, reading: Reading, number: int) -
 def _mosaic(
     items: Sequence[Item], grid: GeoBox, reading: Reading, what: Literal["HR", "LR"], number: int
 ) -> Raster:
-    """Return the bands of items on a grid; where several have pixels, the first one's."""
-    found: Raster | None = None
+    """Return the bands of items on a grid; earlier items take precedence."""
+    mosaic: Raster | None = None
     assets = reading.hr_assets if what == "HR" else reading.lr_assets
     bands = reading.hr_bands if what == "HR" else ()
     for item in items:
-        sources = _tried(
+        sources = _attempt(
             lambda i=item: [reading.source(i, key) for key in bands_of(i, assets)], what, number
         )
-        own = _bands(_chosen(sources, bands, what, number), grid, what, number, reading)
-        if own is None:  # the next one may have the ground
+        image = _read_item(_select_bands(sources, bands, what, number), grid, what, number, reading)
+        if image is None:  # another item may overlap the grid
             continue
-        shown = _shown(own)
-        if found is None:
-            found = Raster(own.data, shown)
+        visible = _not_black(image)
+        if mosaic is None:
+            mosaic = Raster(image.data, visible)
         else:
-            found = Raster(np.where(found.valid, found.data, own.data), found.valid | shown)
-        if found.valid.all():
+            data = np.where(mosaic.valid, mosaic.data, image.data)
+            mosaic = Raster(data, mosaic.valid | visible)
+        if mosaic.valid.all():
             break
-    if found is None:
+    if mosaic is None:
         raise _Dropped(Fetched(f"{what} {ELSEWHERE}", sources[0].who, number))
-    return found
+    return mosaic
 
 
-def _bands(
-    chosen: Sequence[tuple[AssetSource, list[int]]], grid: GeoBox, what: str, number: int,
+def _read_item(
+    selected: Sequence[tuple[AssetSource, list[int]]], grid: GeoBox, what: str, number: int,
     reading: Reading,
 ) -> Raster | None:  # fmt: skip
-    """Return the bands of one item on a grid; None where it has none of that ground."""
-    parts, left = [], list(reading.hr_scales if what == "HR" else reading.lr_scales)
-    for source, bands in chosen:
-        part = _part(source, bands, grid, what, number)
-        if part is None:
+    """Return the bands of one item on a grid, or None if they do not overlap."""
+    rasters, scales = [], list(reading.hr_scales if what == "HR" else reading.lr_scales)
+    for source, bands in selected:
+        raster = _read_bands(source, bands, grid, what, number)
+        if raster is None:
             return None
-        parts.append(harmonised(part, source, bands, left[: len(bands)]))
-        del left[: len(bands)]
-    dtype = np.result_type(*(part.data for part in parts))
-    data = np.concatenate([part.data for part in parts]).astype(dtype)
-    return Raster(data, np.logical_and.reduce([part.valid for part in parts]))
+        rasters.append(harmonised(raster, source, bands, scales[: len(bands)]))
+        del scales[: len(bands)]
+    dtype = np.result_type(*(raster.data for raster in rasters))
+    data = np.concatenate([raster.data for raster in rasters]).astype(dtype)
+    return Raster(data, np.logical_and.reduce([raster.valid for raster in rasters]))
 
 
-def _chosen(
+def _select_bands(
     sources: Sequence[AssetSource], bands: tuple[int, ...], what: str, number: int
 ) -> list[tuple[AssetSource, list[int]]]:
-    """Return the sources in the order of the bands, with those bands of each that are read."""
-    counts = [_tried(lambda s=source: s.info.bands, what, number) for source in sources]
-    places = [(i, b) for i, n in enumerate(counts) for b in range(1, n + 1)]
-    if bands and max(bands) > len(places):
-        listed = f"band {max(bands)} of {len(places)}"
-        raise _Dropped(Fetched(f"{what} {BROKEN}", listed, number))
-    wanted = [places[band - 1] for band in bands] if bands else places
-    runs: list[tuple[int, list[int]]] = []
-    for i, band in wanted:
+    """Return the sources and their bands to read, in the order of `bands`."""
+    counts = [_attempt(lambda s=source: s.info.bands, what, number) for source in sources]
+    available = [(i, b) for i, n in enumerate(counts) for b in range(1, n + 1)]
+    if bands and max(bands) > len(available):
+        detail = f"band {max(bands)} of {len(available)}"
+        raise _Dropped(Fetched(f"{what} {BROKEN}", detail, number))
+    selected = [available[band - 1] for band in bands] if bands else available
+    runs: list[tuple[int, list[int]]] = []  # consecutive bands of one source are read together
+    for i, band in selected:
         if runs and runs[-1][0] == i:
             runs[-1][1].append(band)
         else:
             runs.append((i, [band]))
-    return [(sources[i], own) for i, own in runs]
+    return [(sources[i], run) for i, run in runs]
 
 
-def _part(
+def _read_bands(
     source: AssetSource, bands: list[int], grid: GeoBox, what: str, number: int, *,
     nearest: bool = False,
 ) -> Raster | None:  # fmt: skip
-    """Read some bands of an asset onto a grid; None where it has none of that ground."""
-    if _tried(lambda: window_onto(source.info, grid), what, number) is None:
+    """Read bands of an asset onto a grid, or return None if they do not overlap."""
+    if _attempt(lambda: window_onto(source.info, grid), what, number) is None:
         return None
-    return _tried(lambda: read_onto(source, grid, bands=bands, nearest=nearest), what, number)
+    return _attempt(lambda: read_onto(source, grid, bands=bands, nearest=nearest), what, number)
 
 
-def _tried[T](work: Any, what: str, number: int) -> T:
-    """Return what some reading gives; a file that cannot be read drops the pair.
+def _attempt[T](read: Any, what: str, number: int) -> T:
+    """Return `read()`; a DataError drops the pair.
 
     Raises:
-        UnavailableError: It cannot be had now: that says nothing of the pair.
+        UnavailableError: The file cannot be read at present, which is not a fault of the pair.
     """
     try:
-        return work()
+        return read()
     except UnavailableError:
         raise
     except DataError as error:

@@ -1,4 +1,4 @@
-"""The end of a build: tiles are measured and labelled, and pairs written as by `prepare`."""
+"""Last steps of a build: measure and label tiles, and write pairs in the format of `prepare`."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ def finish(
     concepts = known_concepts(run.path, rules.concepts)
     files = [f"lr/{scene.scene_id}.tif" for scene in real]
     rows = preparation.pair_rows(pool, files, run.path, None, ready.cuts)
-    for row in rows:  # a folder of pairs can be moved
+    for row in rows:  # relative, so that the folder can be moved
         row["hr"] = f"hr/{row['scene']}.tif"
     settings = digest(job.model_dump(mode="json"))
     key = digest([preparation.VERSION, pool_key, rows, settings, run.key("labels")])
     run.do("pairs", key, lambda: preparation.save_pairs(run.path, rows, settings))
     days = read_parquet(run.path / MANIFEST)["days"].to_pylist()
     kept = read_parquet(run.path / MANIFEST)["kept"].to_pylist()
-    apart = sorted(abs(d) for d, k in zip(days, kept, strict=True) if k and d is not None)
+    gaps = sorted(abs(d) for d, k in zip(days, kept, strict=True) if k and d is not None)
     return {
         "pool": pool.describe(),
         "pairs": preparation.describe_pairs(rows),
         "concepts": preparation.concept_counts(run.path, concepts),
         "funnel": read_json(run.path / FUNNEL),
-        "days": [apart[len(apart) // 2], apart[-1]] if apart else None,
+        "days": [gaps[len(gaps) // 2], gaps[-1]] if gaps else None,
         "manifest": MANIFEST,
         "seed": job.seed,
     }
 
 
 def known_concepts(root: Path, concepts: Sequence[Concept]) -> tuple[Concept, ...]:
-    """Return the concepts that some tile of a build shows; all before its tiles are labelled."""
+    """Return the concepts that any tile of a build shows; before labelling, all concepts."""
     if not (root / LABELS).is_file():
         return tuple(concepts)
     columns = set(read_parquet(root / LABELS).column_names)
@@ -76,7 +76,7 @@ def known_concepts(root: Path, concepts: Sequence[Concept]) -> tuple[Concept, ..
 
 
 def _label(root: Path, pool: Pool, layout: Layout, concepts: Sequence[Concept]) -> list[str]:
-    """Write the share of each tile under polygons of each concept that any tile shows."""
+    """Write the area share of each concept in each tile, for concepts that any tile shows."""
     import pyarrow as pa
 
     shares = _shares(root, pool, layout, [concept.name for concept in concepts])
@@ -90,26 +90,26 @@ def _label(root: Path, pool: Pool, layout: Layout, concepts: Sequence[Concept]) 
 
 
 def _shares(root: Path, pool: Pool, layout: Layout, names: list[str]) -> NDArray[np.float32]:
-    """Return the share of each tile under polygons of each concept, (n, K) float32."""
+    """Return the area share of each concept in each tile, (n, K) float32."""
     plan = load_plan(root)
     footprints = plan.footprints(layout)
-    at = {name: row for row, name in enumerate(plan.table["scene"].to_pylist())}
+    row_of = {name: row for row, name in enumerate(plan.table["scene"].to_pylist())}
     table = read_parquet(root / POLYGONS)
-    number = {name: k for k, name in enumerate(names)}
+    column_of = {name: k for k, name in enumerate(names)}
     shows = np.zeros((len(table), len(names)), bool)
-    for row, own in enumerate(table["concepts"].to_pylist()):
-        shows[row, [number[name] for name in own]] = True
+    for row, concepts in enumerate(table["concepts"].to_pylist()):
+        shows[row, [column_of[name] for name in concepts]] = True
     shapes = shapes_of(table["geometry"].combine_chunks())
     blank = np.full(len(table), "")
     polygons = Polygons(np.array(table["id"].to_pylist()), shapes, shows, blank)
     scenes = [scene.scene_id for scene, _ in pool.per_scene()]
-    rows = np.array([at[name] for name in scenes])
-    _, _, (which, what) = labelled(footprints.take(rows), polygons)
+    rows = np.array([row_of[name] for name in scenes])
+    _, _, (footprint, polygon) = labelled(footprints.take(rows), polygons)
     shares = np.zeros((len(pool), len(names)), np.float32)
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
-    for place, (_, own) in enumerate(pool.per_scene()):
-        near = what[which == place]
-        found = tile_shares(footprints, int(rows[place]), shapes[near], shows[near])
-        shares[own] = found[tiles.row[own] * layout.tiles[1] + tiles.col[own]]
+    for index, (_, members) in enumerate(pool.per_scene()):
+        near = polygon[footprint == index]
+        by_tile = tile_shares(footprints, int(rows[index]), shapes[near], shows[near])
+        shares[members] = by_tile[tiles.row[members] * layout.tiles[1] + tiles.col[members]]
     return shares

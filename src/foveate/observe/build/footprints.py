@@ -1,9 +1,9 @@
-"""Footprints: the ground of a pair around an anchor, and the tiles it is cut into.
+"""Footprints: square areas around anchors, and their tiles.
 
-By default a footprint is a square of metres in the UTM zone of its anchor, on whole multiples of an
-LR pixel, so that imagery in that zone is cut and not resampled. The paper (GL-10M, appendix A.2)
-takes squares of 0.024 degrees of longitude and latitude (a half-width of 0.0012 degrees, times 10),
-which are narrower the farther they lie from the equator: 5.97 km2 at 33 and 3.58 km2 at 60 degrees.
+By default, a footprint is a square in the UTM zone of its anchor, aligned to multiples of the LR
+pixel size, so that imagery in that zone is cropped without resampling. The paper (GL-10M, appendix
+A.2) uses squares of 0.024 degrees (a half-width of 0.0012 degrees, times 10), whose area decreases
+with latitude: 5.97 km2 at 33 degrees and 3.58 km2 at 60 degrees.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from foveate.observe.build.polygons import Polygons
 
-EQUAL_AREA = "EPSG:6933"  # cylindrical, of the ellipsoid: square metres of shapes
-_DEGREE = 111_320.0  # metres of a degree of the equator
+EQUAL_AREA = "EPSG:6933"  # cylindrical projection of the ellipsoid
+_DEGREE = 111_320.0  # metres of a degree at the equator
 _UTM = (-80.0, 84.0)  # latitudes
-_ROOM = 1.01  # of cells, over the distance: columns of neighbouring rows differ by less
-_BLOCK = 100_000  # intersections at a time
+_MARGIN = 1.01  # cell size over distance: exceeds the misalignment of columns of adjacent bands
+_BLOCK = 100_000  # number of intersections computed at a time
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ class Layout:
     """Size of footprints, tiles and pixels.
 
     Attributes:
-        side: Of a footprint, in `unit`.
-        unit: "m" for squares of metres in UTM, "deg" for squares of degrees.
-        tiles: Rows and columns of tiles.
-        hr_gsd: Metres of an HR pixel.
-        lr_gsd: Metres of an LR pixel.
+        side: Side of a footprint in `unit`.
+        unit: "m" for squares in UTM, "deg" for squares in longitude and latitude.
+        tiles: Number of rows and columns of tiles.
+        hr_gsd: HR pixel size in metres.
+        lr_gsd: LR pixel size in metres.
 
     Raises:
-        ParameterError: Sides that are no whole number of pixels.
+        ParameterError: HR pixels are not smaller than LR pixels, or a footprint or tile is not a
+            whole number of pixels.
     """
 
     side: float
@@ -52,48 +53,48 @@ class Layout:
     lr_gsd: float
 
     def __post_init__(self) -> None:
-        """Check that pixels and tiles fit."""
+        """Check pixel sizes and tiles."""
         if self.hr_gsd >= self.lr_gsd:
             raise ParameterError(
                 f"HR pixels of {self.hr_gsd:g} m and LR pixels of {self.lr_gsd:g} m",
-                "High resolution has the smaller pixels.",
+                "HR pixels must be smaller than LR pixels.",
                 "--hr-gsd 1 --lr-gsd 10",
             )
-        for what, gsd, parts in (("HR", self.hr_gsd, self._parts), ("LR", self.lr_gsd, 1)):
-            whole = self.metres / gsd / parts
-            if (self.unit == "m" and abs(whole - round(whole)) > 1e-6) or round(whole) < 1:
+        for what, gsd, divisor in (("HR", self.hr_gsd, self._divisor), ("LR", self.lr_gsd, 1)):
+            pixels = self.metres / gsd / divisor
+            if (self.unit == "m" and abs(pixels - round(pixels)) > 1e-6) or round(pixels) < 1:
                 raise ParameterError(
                     f"a footprint of {self.side:g} {self.unit} in {self.tiles[0]} x "
                     f"{self.tiles[1]} tiles, with {what} pixels of {gsd:g} m",
-                    f"Footprints and tiles are whole numbers of pixels; this is {whole:g}.",
-                    f"--footprint {max(1, round(whole)) * gsd * parts:g}",
+                    f"Footprints and tiles must be whole numbers of pixels, not {pixels:g}.",
+                    f"--footprint {max(1, round(pixels)) * gsd * divisor:g}",
                 )
 
     @property
     def metres(self) -> float:
-        """Side of a footprint, metres from south to north."""
+        """Height of a footprint in metres."""
         return self.side if self.unit == "m" else self.side * _DEGREE
 
     @property
-    def _parts(self) -> int:
+    def _divisor(self) -> int:
         return math.lcm(*self.tiles)
 
     @property
     def hr_pixels(self) -> int:
-        """Side of the HR image, a multiple of the tiles."""
-        return self._parts * round(self.metres / self.hr_gsd / self._parts)
+        """Side of the HR image in pixels, divisible into tiles."""
+        return self._divisor * round(self.metres / self.hr_gsd / self._divisor)
 
     @property
     def lr_pixels(self) -> int:
-        """Side of the LR image."""
+        """Side of the LR image in pixels."""
         return round(self.metres / self.lr_gsd)
 
 
 def layout_of(footprint: str, tiles: tuple[int, int], hr_gsd: float, lr_gsd: float) -> Layout:
-    """Return the layout of a side in metres ("2680") or degrees ("0.024deg").
+    """Return the layout for a side in metres ("2680") or degrees ("0.024deg").
 
     Raises:
-        ParameterError: Another form, or see `Layout`.
+        ParameterError: The side is malformed or out of range, or see `Layout`.
     """
     text = str(footprint).strip().lower()
     number = text.removesuffix("deg").removesuffix("m").strip()
@@ -104,7 +105,7 @@ def layout_of(footprint: str, tiles: tuple[int, int], hr_gsd: float, lr_gsd: flo
     unit: Literal["m", "deg"] = "deg" if text.endswith("deg") else "m"
     if not (math.isfinite(side) and 0 < side <= (1e5 if unit == "m" else 1)):
         raise ParameterError(
-            f"footprint {footprint!r}", "A side in metres, or in degrees up to 1.",
+            f"footprint {footprint!r}", "A side is in metres, or in degrees up to 1.",
             "--footprint 2680, or --footprint 0.024deg as in the paper",
         )  # fmt: skip
     return Layout(side, unit, tiles, hr_gsd, lr_gsd)
@@ -112,14 +113,14 @@ def layout_of(footprint: str, tiles: tuple[int, int], hr_gsd: float, lr_gsd: flo
 
 @dataclass(frozen=True)
 class Footprints:
-    """The ground of n pairs.
+    """The footprints of n pairs.
 
     Attributes:
-        layout: Their size.
-        anchor: (n,) row of the polygon that each is around.
-        crs: (n,) EPSG code of its CRS: a UTM zone, or 4326.
-        left: (n,) x of the western edge in that CRS.
-        top: (n,) y of the northern edge.
+        layout: Size of all footprints.
+        anchor: (n,) row of the polygon at the centre of each footprint.
+        crs: (n,) EPSG codes: a UTM zone, or 4326.
+        left: (n,) x of the western edge in the CRS.
+        top: (n,) y of the northern edge in the CRS.
     """
 
     layout: Layout
@@ -133,14 +134,14 @@ class Footprints:
         return self.anchor.size
 
     def take(self, rows: ArrayLike) -> Footprints:
-        """Return the footprints of the given rows, in that order."""
+        """Return the footprints of some rows, in that order."""
         index = np.asarray(rows)
         return Footprints(
             self.layout, self.anchor[index], self.crs[index], self.left[index], self.top[index]
         )
 
     def geobox(self, row: int, pixels: int) -> GeoBox:
-        """Return the grid of a footprint in so many pixels a side, north up."""
+        """Return the north-up geobox of a footprint with `pixels` x `pixels` pixels."""
         from affine import Affine
         from odc.geo.geobox import GeoBox
 
@@ -149,114 +150,119 @@ class Footprints:
         return GeoBox((pixels, pixels), affine, f"EPSG:{self.crs[row]}")
 
     def corners(self) -> NDArray[np.float64]:
-        """Return the corners of footprints in longitude and latitude, (n, 4, 2), clockwise."""
+        """Return (n, 4, 2) corners in longitude and latitude, clockwise from the north-west."""
         side = self.layout.side
         x = self.left[:, None] + np.array([0, side, side, 0])
         y = self.top[:, None] - np.array([0, 0, side, side])
-        found = np.stack([x, y], axis=2)
+        corners = np.stack([x, y], axis=2)
         for code in np.unique(self.crs).tolist():
             if code != 4326:
-                own = self.crs == code
-                there = transformer(f"EPSG:{code}", WGS84)
-                assert there is not None  # noqa: S101  (UTM lies on the Earth)
-                found[own] = np.stack(there.transform(x[own], y[own]), axis=2)
-        return found
+                rows = self.crs == code
+                projection = transformer(f"EPSG:{code}", WGS84)
+                assert projection is not None  # noqa: S101  (UTM is terrestrial)
+                corners[rows] = np.stack(projection.transform(x[rows], y[rows]), axis=2)
+        return corners
 
     def outlines(self) -> NDArray[np.object_]:
-        """Return the footprints as polygons in longitude and latitude, (n,)."""
+        """Return the footprints as (n,) polygons in longitude and latitude."""
         import shapely
 
         return np.asarray(shapely.polygons(self.corners()), dtype=object)
 
     def tile_boxes(self, row: int) -> NDArray[np.object_]:
-        """Return the tiles of a footprint as boxes in its CRS, (R * C,), row-major, north-up."""
+        """Return the (R * C,) tiles of a footprint as boxes in its CRS, row-major, north first."""
         import shapely
 
         rows, cols = self.layout.tiles
         r, c = (axis.ravel() for axis in np.mgrid[:rows, :cols])
-        high, wide = self.layout.side / rows, self.layout.side / cols
-        west, north = self.left[row] + c * wide, self.top[row] - r * high
-        return shapely.box(west, north - high, west + wide, north)
+        height, width = self.layout.side / rows, self.layout.side / cols
+        west, north = self.left[row] + c * width, self.top[row] - r * height
+        return shapely.box(west, north - height, west + width, north)
 
 
 def around(lon: NDArray[np.float64], lat: NDArray[np.float64], layout: Layout) -> Footprints:
-    """Return the footprints around anchors; (n,) longitudes and latitudes in degrees.
+    """Return the footprints around anchors.
 
-    Those that cannot be (beyond the zones of UTM, across 180 degrees) are left out.
+    Anchors outside the latitudes of UTM, or whose footprints cross 180 degrees, are omitted.
+
+    Args:
+        lon: (n,) degrees.
+        lat: (n,) degrees.
+        layout: Size of the footprints.
     """
     rows = np.arange(lon.size)
     half = layout.side / 2
     if layout.unit == "deg":
-        found = Footprints(layout, rows, np.full(lon.size, 4326), lon - half, lat + half)
+        squares = Footprints(layout, rows, np.full(lon.size, 4326), lon - half, lat + half)
         ok = (np.abs(lon) + half <= 180) & (np.abs(lat) + half <= 90)
-        return found.take(rows[ok])
+        return squares.take(rows[ok])
     zone = np.minimum(np.floor((lon + 180) / 6).astype(np.int64) + 1, 60)
     crs = np.where(lat >= 0, 32600, 32700) + zone
     left, top = np.full((2, lon.size), np.nan)
     ok = (lat > _UTM[0]) & (lat < _UTM[1])
     for code in np.unique(crs[ok]).tolist():
-        own = ok & (crs == code)
-        there = transformer(WGS84, f"EPSG:{code}")
-        assert there is not None  # noqa: S101  (UTM lies on the Earth)
-        x, y = there.transform(lon[own], lat[own])
+        members = ok & (crs == code)
+        projection = transformer(WGS84, f"EPSG:{code}")
+        assert projection is not None  # noqa: S101  (UTM is terrestrial)
+        x, y = projection.transform(lon[members], lat[members])
         step = layout.lr_gsd
-        left[own] = np.rint((x - half) / step) * step
-        top[own] = np.rint((y + half) / step) * step
-    found = Footprints(layout, rows, crs, left, top).take(rows[ok])
-    west = found.corners()[:, :, 0]
-    return found.take(np.ptp(west, axis=1) < 180)
+        left[members] = np.rint((x - half) / step) * step
+        top[members] = np.rint((y + half) / step) * step
+    squares = Footprints(layout, rows, crs, left, top).take(rows[ok])
+    longitudes = squares.corners()[:, :, 0]
+    return squares.take(np.ptp(longitudes, axis=1) < 180)
 
 
 def thin(
     lon: NDArray[np.float64], lat: NDArray[np.float64], order: NDArray[np.int64], metres: float
 ) -> NDArray[np.int64]:
-    """Take anchors one by one, and none whose square overlaps that of one taken before.
+    """Select anchors greedily, and skip those too close to an anchor selected before.
 
     Args:
         lon: (n,) degrees.
         lat: (n,) degrees.
-        order: The rows in the order in which they are asked.
-        metres: Two anchors are too near if they are less than this apart from west to east and
-            from south to north; 0: all are taken.
+        order: Rows in order of preference.
+        metres: Two anchors are too close if both their east-west and their north-south distance
+            are smaller; 0 selects all.
 
     Returns:
-        The rows taken, ascending.
+        The selected rows, ascending.
     """
     if metres <= 0:
         return np.sort(order)
-    taken = _Taken(metres)
+    index = _AnchorIndex(metres)
     longitudes, latitudes = lon.tolist(), lat.tolist()
-    kept = [row for row in order.tolist() if taken.take(longitudes[row], latitudes[row])]
+    kept = [row for row in order.tolist() if index.add(longitudes[row], latitudes[row])]
     return np.sort(np.array(kept, np.int64))
 
 
-class _Taken:
-    """Places that were taken, in cells of about the distance: only neighbours are compared."""
+class _AnchorIndex:
+    """Grid index of selected anchors; only anchors in adjacent cells are compared."""
 
     def __init__(self, metres: float) -> None:
-        self._metres, self._cell = metres, _ROOM * metres
+        self._metres, self._cell = metres, _MARGIN * metres
         self._cells: dict[tuple[int, int], list[tuple[float, float]]] = {}
 
-    def take(self, x: float, y: float) -> bool:
-        """Take a place unless it is too near to one that was taken before; say whether it was."""
+    def add(self, x: float, y: float) -> bool:
+        """Add an anchor unless it is too close to an earlier one; return whether it was added."""
         band = math.floor(y * _DEGREE / self._cell)
-        if self._near(x, y, band):
+        if self._is_close(x, y, band):
             return False
         self._cells.setdefault((band, self._column(x, band)), []).append((x, y))
         return True
 
-    def _near(self, x: float, y: float, band: int) -> bool:
+    def _is_close(self, x: float, y: float, band: int) -> bool:
         for b in (band - 1, band, band + 1):
-            own = self._column(x, b)
-            for other in (own - 1, own, own + 1):
-                for at, up in self._cells.get((b, other), ()):
-                    wide = _DEGREE * math.cos(math.radians((y + up) / 2))
-                    if max(abs(up - y) * _DEGREE, abs(at - x) * wide) < self._metres:
+            column = self._column(x, b)
+            for c in (column - 1, column, column + 1):
+                for lon, lat in self._cells.get((b, c), ()):
+                    per_degree = _DEGREE * math.cos(math.radians((y + lat) / 2))
+                    if max(abs(lat - y) * _DEGREE, abs(lon - x) * per_degree) < self._metres:
                         return True
         return False
 
     def _column(self, x: float, band: int) -> int:
-        """Return the column of a longitude in a band of latitude, whose cells are square there."""
+        """Return the column of a longitude; cells are square at the centre of each band."""
         middle = min(abs((band + 0.5) * self._cell / _DEGREE), 89.0)
         return math.floor(x * _DEGREE * math.cos(math.radians(middle)) / self._cell)
 
@@ -264,67 +270,67 @@ class _Taken:
 def labelled(
     footprints: Footprints, polygons: Polygons
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
-    """Return what polygons say of footprints.
+    """Intersect footprints and polygons.
 
     Returns:
-        (n, K) bool: which concepts have a polygon in it; (n,) share of its area under polygons of
-        any concept; (2, m) pairs of a footprint and a polygon that has area in it, sorted.
+        (n, K) bool: concepts with a polygon in each footprint; (n,) share of each footprint covered
+        by polygons of any concept; (2, m) rows of footprints and of polygons that overlap in more
+        than an edge, sorted.
     """
     import shapely
 
-    there = transformer(WGS84, EQUAL_AREA)
-    assert there is not None  # noqa: S101  (both are of the Earth)
-    shapes = [
-        shapely.transform(given, lambda xy: np.stack(there.transform(*xy.T), axis=1))
-        for given in (footprints.outlines(), polygons.shapes)
-    ]
-    ground, areas = shapes
+    projection = transformer(WGS84, EQUAL_AREA)
+    assert projection is not None  # noqa: S101  (both CRS are terrestrial)
+    squares, areas = (
+        shapely.transform(shapes, lambda xy: np.stack(projection.transform(*xy.T), axis=1))
+        for shapes in (footprints.outlines(), polygons.shapes)
+    )
     tree = shapely.STRtree(areas)
-    which, what = tree.query(ground, predicate="intersects")
-    order = np.lexsort((what, which))
-    which, what = which[order], what[order]
-    parts = np.empty(which.size, object)
-    for start in range(0, which.size, _BLOCK):
+    footprint, polygon = tree.query(squares, predicate="intersects")
+    order = np.lexsort((polygon, footprint))
+    footprint, polygon = footprint[order], polygon[order]
+    overlaps = np.empty(footprint.size, object)
+    for start in range(0, footprint.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        parts[rows] = shapely.intersection(areas[what[rows]], ground[which[rows]])
-    held = shapely.area(parts) > 0
-    which, what, parts = which[held], what[held], parts[held]
+        overlaps[rows] = shapely.intersection(areas[polygon[rows]], squares[footprint[rows]])
+    has_area = shapely.area(overlaps) > 0
+    footprint, polygon, overlaps = footprint[has_area], polygon[has_area], overlaps[has_area]
     shows = np.zeros((len(footprints), polygons.shows.shape[1]), bool)
-    np.logical_or.at(shows, which, polygons.shows[what])
+    np.logical_or.at(shows, footprint, polygons.shows[polygon])
     covered = np.zeros(len(footprints))
-    edges = np.searchsorted(which, np.arange(len(footprints) + 1))
+    edges = np.searchsorted(footprint, np.arange(len(footprints) + 1))
     for row, (start, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
         if end > start:
-            covered[row] = shapely.area(shapely.union_all(parts[start:end]))
-    return shows, covered / shapely.area(ground), np.stack([which, what])
+            covered[row] = shapely.area(shapely.union_all(overlaps[start:end]))
+    return shows, covered / shapely.area(squares), np.stack([footprint, polygon])
 
 
 def tile_shares(
     footprints: Footprints, row: int, shapes: NDArray[np.object_], shows: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return the share of each tile of a footprint under polygons of each concept.
+    """Return the area share of each concept in each tile of a footprint.
 
     Args:
         footprints: All footprints.
-        row: Which of them.
+        row: Row of the footprint.
         shapes: (m,) polygons in longitude and latitude.
-        shows: (m, K) bool: which concepts each shows.
+        shows: (m, K) bool: concepts of each polygon.
 
     Returns:
-        (R * C, K) float32 from 0 to 1, tiles row-major and north-up.
+        (R * C, K) float32 from 0 to 1, tiles in row-major order from the north.
     """
     import shapely
 
     code = int(footprints.crs[row])
-    there = transformer(WGS84, f"EPSG:{code}")
-    assert there is not None  # noqa: S101  (it is a zone of UTM, or degrees)
-    moved = shapely.transform(shapes, lambda xy: np.stack(there.transform(*xy.T), axis=1))
+    projection = transformer(WGS84, f"EPSG:{code}")
+    assert projection is not None  # noqa: S101  (the CRS is a UTM zone or WGS84)
+    projected = shapely.transform(shapes, lambda xy: np.stack(projection.transform(*xy.T), axis=1))
     boxes = footprints.tile_boxes(row)
     bounds = shapely.total_bounds(boxes).tolist()
-    moved = shapely.make_valid(shapely.clip_by_rect(moved, *bounds))
+    projected = shapely.make_valid(shapely.clip_by_rect(projected, *bounds))
     shares = np.zeros((boxes.size, shows.shape[1]), np.float32)
     for k in np.flatnonzero(shows.any(axis=0)).tolist():
-        ground = shapely.union_all(moved[shows[:, k]])
-        common = shapely.area(shapely.intersection(boxes, ground))
-        shares[:, k] = np.clip(common / shapely.area(boxes), 0, 1)
+        union = shapely.union_all(projected[shows[:, k]])
+        overlap = shapely.area(shapely.intersection(boxes, union))
+        shares[:, k] = np.clip(overlap / shapely.area(boxes), 0, 1)
     return shares

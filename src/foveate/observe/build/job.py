@@ -1,4 +1,4 @@
-"""The build job: pairs of one's own country, from polygons and two catalogues."""
+"""The build job: pairs for any region, from polygons and two STAC catalogues."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when the same job gives another result
+VERSION = 1  # increased if the result of a job changes
 HR, LR = "hr", "lr"
 
 
 class BuildJob(Job):
-    """Where anchors, LR and HR come from, and which pairs of them are kept."""
+    """Sources of anchors, LR and HR, and criteria for pairs."""
 
     anchors: Annotated[AbsolutePath, Option("Input")]
     """OpenStreetMap extract (.osm.pbf), or a vector file of polygons with their tags as columns."""
     rules: Annotated[PathText, Option("Input", metavar="osm-66|osm-40|FILE")] = "osm-66"
-    """Which tags make which concept: osm-66, osm-40, or a file (TOML, YAML, JSON)."""
+    """Rules that map tags to concepts: osm-66, osm-40, or a file (TOML, YAML, JSON)."""
     lr: Annotated[AbsolutePath, Option("Input", metavar="CATALOGUE")]
-    """STAC of the overviews: a catalogue, item collection, stac-geoparquet, or collection of an
-    API."""
+    """STAC of the low resolution: a catalogue, item collection, stac-geoparquet, or collection of
+    an API."""
     hr: Annotated[AbsolutePath, Option("Input", metavar="CATALOGUE")]
     """STAC of the high resolution."""
     lr_assets: Annotated[Names, Option("Input", metavar="NAMES")] = Field(["red", "green", "blue"])
-    """Assets of LR items that are its bands, in order."""
-    hr_assets: Annotated[Names, Option("Input", default="the one of imagery", metavar="NAMES")] = (
-        Field([])
-    )
-    """Assets of HR items."""
+    """Assets of LR items used as bands, in order."""
+    hr_assets: Annotated[
+        Names, Option("Input", default="the only image asset", metavar="NAMES")
+    ] = Field([])
+    """Assets of HR items used as bands, in order."""
     hr_bands: Annotated[Bands, Option("Input", default="1,2,3")] = Field([1, 2, 3])
-    """Bands of the HR assets that go with those of the LR, from 1."""
-    scl: Annotated[Names, Option("Input", default="the one called SCL", metavar="NAMES")] = Field(
+    """Bands of the HR assets that correspond to those of the LR, from 1."""
+    scl: Annotated[Names, Option("Input", default="the asset named SCL", metavar="NAMES")] = Field(
         []
     )
-    """Asset of LR items that is their scene classification layer (Sentinel-2); none: clouds are
-    not masked."""
+    """Asset of LR items with the scene classification layer (Sentinel-2); none: clouds are not
+    masked."""
     tiles: Annotated[
         tuple[int, int], BeforeValidator(grid_shape),
         Option("Input", metavar="ROWSxCOLS", default="10x10"),
@@ -61,37 +61,37 @@ class BuildJob(Job):
     footprint: Annotated[str, Option("Input", metavar="METRES|DEGREESdeg")] = "2680"
     """Side of a footprint: metres (a square in UTM), or degrees (0.024deg, as in the paper)."""
     hr_gsd: Annotated[float, Option("Input")] = Field(1.0, gt=0)
-    """Metres of an HR pixel."""
+    """HR pixel size in metres."""
     lr_gsd: Annotated[float, Option("Input")] = Field(10.0, gt=0)
-    """Metres of an LR pixel."""
+    """LR pixel size in metres."""
     hr_datetime: Annotated[str, Option("Method", metavar="A/B")] = ""
-    """Dates of the HR: 2022-01-01/2024-04-01; the newest that covers a footprint is taken."""
+    """Dates of the HR: 2022-01-01/2024-04-01; the newest that covers a footprint is used."""
     lr_datetime: Annotated[str, Option("Method", metavar="A/B")] = ""
-    """Dates to which the LR is clipped, and falls back: 2023-01-01/2023-12-31."""
+    """Dates of the LR: 2023-01-01/2023-12-31; all of them are used if none within --window is."""
     window: Annotated[float, Option("Method")] = Field(183.0, ge=0)
-    """Most days between LR and HR."""
+    """Maximum number of days between LR and HR."""
     span: Annotated[float, Option("Method")] = Field(30.0, ge=0)
-    """Most days between HR items of one footprint; 0: one day."""
+    """Maximum number of days between HR items of one footprint; 0: the same day."""
     max_cloud: Annotated[float, Option("Method")] = Field(2.0, ge=0, le=100)
     """Cloud cover in per cent that an LR item must stay below."""
     tries: Annotated[int, Option("Method")] = Field(3, ge=1)
-    """Most LR dates that are tried for a footprint, the nearest first."""
+    """Maximum number of LR dates to try for a footprint, closest first."""
     max_black: Annotated[Share, Option("Method")] = Field(0.25, ge=0, lt=1)
-    """Largest share of black or clouded pixels in an LR image, and of black ones in an HR tile."""
+    """Maximum share of black or cloudy pixels in an LR image, and of black ones in an HR tile."""
     thin: Annotated[float | None, Option("Method", default="the footprint")] = Field(None, ge=0)
-    """Metres between anchors, west to east or south to north; 0: all are kept."""
+    """Minimum distance of anchors in metres, west to east or south to north; 0: keep all."""
     min_concepts: Annotated[int, Option("Method")] = Field(1, ge=1)
-    """Least number of concepts in a footprint."""
+    """Minimum number of concepts in a footprint."""
     min_labelled: Annotated[Share, Option("Method")] = Field(0.02, ge=0, le=1)
-    """Least share of a footprint under labelled polygons."""
+    """Minimum share of a footprint covered by labelled polygons."""
     limit: Annotated[int | None, Option("Method")] = Field(None, ge=1)
-    """Most candidates that are fetched, rare concepts first."""
+    """Maximum number of candidates to fetch, rare concepts first."""
     region: Annotated[str, Option("Method", metavar="NAME")] = ""
-    """Tag or column of the anchors that names their region; pairs of one region stay together."""
+    """Tag or column of the anchors with their region; pairs of one region stay together."""
     block: Annotated[float, Option("Method")] = Field(50.0, gt=0)
-    """Side of a spatial block in kilometres, where there is no region."""
+    """Side of a spatial block in kilometres, for anchors without a region."""
     workers: int = Field(1, ge=1, le=32)
-    """Processes that fetch, each a pair at a time."""
+    """Number of processes that fetch pairs."""
     seed: int = Field(0, ge=0)
     """Seed of the order of anchors and candidates."""
 
@@ -99,19 +99,19 @@ class BuildJob(Job):
         """Return the size of footprints, tiles and pixels.
 
         Raises:
-            ParameterError: They do not fit.
+            ParameterError: The sizes are inconsistent.
         """
         from foveate.observe.build.footprints import layout_of
 
         if min(self.tiles) < 1 or max(self.tiles) == 1:
             raise ParameterError(
                 f"tiles = {self.tiles[0]} x {self.tiles[1]}",
-                "A footprint is cut into at least two tiles.", "--tiles 10x10",
+                "A footprint must have at least two tiles.", "--tiles 10x10",
             )  # fmt: skip
         return layout_of(self.footprint, self.tiles, self.hr_gsd, self.lr_gsd)
 
     def reading(self) -> Reading:
-        """Return how pairs are read."""
+        """Return the options for reading pairs."""
         from foveate.observe.build.fetch import Reading
 
         return Reading(
@@ -120,7 +120,7 @@ class BuildJob(Job):
         )  # fmt: skip
 
     def check(self) -> tuple[Layout, Rules]:
-        """Return the layout and the rules; look whether there are anchors and catalogues."""
+        """Check the inputs; return the layout and the rules."""
         from foveate.observe.build.polygons import need_reader
         from foveate.observe.build.rules import read_rules
         from foveate.pool.stac.search import Search
@@ -134,7 +134,7 @@ class BuildJob(Job):
                     f"{option} {path!r}",
                     "A catalogue is STAC: JSON, stac-geoparquet, or a collection of an API "
                     "(https://HOST/collections/NAME).",
-                    "Write items for files of your own: rio stac, or pystac.",
+                    "Create items for your own files: rio stac, or pystac.",
                 )
         Search(datetime=self.hr_datetime)
         Search(datetime=self.lr_datetime)
@@ -144,11 +144,11 @@ class BuildJob(Job):
         """Read anchors and catalogues, and make the plan.
 
         Args:
-            ready: What `check` returned.
+            ready: Return value of `check`.
             progress: Called with ticks.
 
         Raises:
-            DataError: Something cannot be read, or no pair is left.
+            DataError: An input cannot be read, or no pair is left.
         """
         from foveate.observe.build.planning import plan_job
 
@@ -156,12 +156,14 @@ class BuildJob(Job):
         return plan_job(self, layout, rules, progress=progress)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Make the plan, fetch its pairs, label their tiles, and write what a training opens."""
+        """Make the plan, fetch its pairs, label their tiles, and write pairs for training."""
         from foveate.observe.build import building
         from foveate.observe.build.finishing import finish
 
         layout, rules = ready
-        plan_key = digest([VERSION, fingerprint(self.anchors), rules.to_dict(), self._plan_facts()])
+        plan_key = digest(
+            [VERSION, fingerprint(self.anchors), rules.to_dict(), self._plan_options()]
+        )
 
         def plan() -> list[str]:
             return building.save(run.path, *self.planned(ready, progress), rules)
@@ -171,15 +173,15 @@ class BuildJob(Job):
         run.do("fetch", fetch_key, lambda: building.fetch(run.path, self, layout, progress))
         return finish(run, self, layout, rules, progress)
 
-    def _plan_facts(self) -> dict[str, Any]:
-        """Return what the plan depends on; a catalogue counts by its name: it is read once."""
+    def _plan_options(self) -> dict[str, Any]:
+        """Return the options that affect the plan; catalogues count by path, not by content."""
         return self.model_dump(mode="json", exclude={"workers", "max_black", "anchors", "rules"})
 
     def prepared(self, root: Path) -> PrepareJob:
-        """Return the job by which the pairs of a run are opened.
+        """Return the job that opens the pairs of a run.
 
         Args:
-            root: The run.
+            root: The run directory.
         """
         from foveate.observe.build.finishing import known_concepts
         from foveate.observe.build.rules import read_rules

@@ -1,8 +1,8 @@
-"""Which acquisitions show a footprint: the newest HR, and the LR nearest to it in time.
+"""Match imagery to footprints: the newest HR, and the LR closest to it in time.
 
-As appendix A.2 of the paper has it, with one deviation: all HR tiles of a footprint are of one
-acquisition (items that lie at most `span` days apart), where tile by tile the newest one would mix
-dates in a scene. The days between HR and LR are kept with each pair.
+Follows appendix A.2 of the paper, with one deviation: the whole HR image of a footprint comes from
+one acquisition (items at most `span` days apart). Taking the newest item for each tile would mix
+dates within a scene. The number of days between HR and LR is stored with each pair.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from foveate.pool.stac.items import Item
 
 DAY = 86_400.0  # seconds
-COVERED = 0.999  # of a footprint: outlines of items are rounded, and straight on another map
+COVERED = 0.999  # share of a footprint: item outlines are rounded and reprojected
 
 NO_HR, PART_HR = "no HR in the range of dates", "HR covers a part only"
 NO_LR, CLOUDY_LR, PART_LR = (
@@ -35,14 +35,14 @@ NO_LR, CLOUDY_LR, PART_LR = (
 
 @dataclass(frozen=True)
 class Acquisitions:
-    """Items of a catalogue that have a date and a place, oldest first.
+    """Items of a catalogue with a date and a geometry, oldest first.
 
     Attributes:
         items: The m items.
-        shapes: (m,) their ground, longitude and latitude.
-        seconds: (m,) float64: when, seconds since 1970 (UTC).
-        cloud: (m,) per cent of cloud; NaN where it is not stated.
-        counts: What was let go: reason -> number.
+        shapes: (m,) geometries in longitude and latitude.
+        seconds: (m,) float64 acquisition times in seconds since 1970 (UTC).
+        cloud: (m,) cloud cover in per cent; NaN if not stated.
+        counts: Number of all items, and of excluded items by reason.
     """
 
     items: tuple[Item, ...]
@@ -57,15 +57,15 @@ class Acquisitions:
 
 
 def acquisitions(items: Iterable[Item], what: str, lacking: Callable[[Item], str]) -> Acquisitions:
-    """Sort items by date.
+    """Filter items and sort them by date.
 
     Args:
-        items: Items of STAC.
+        items: STAC items.
         what: "HR" or "LR", for messages.
-        lacking: Says what an item lacks to be read, "" for nothing.
+        lacking: Returns why an item cannot be used, or "".
 
     Raises:
-        DataError: None of them has a date, a place and all that is read.
+        DataError: No item has a date, a geometry and the required assets.
     """
     import shapely
 
@@ -78,17 +78,17 @@ def acquisitions(items: Iterable[Item], what: str, lacking: Callable[[Item], str
             counts["without a date"] += 1
         elif not item.content.get("geometry"):
             counts["without a place"] += 1
-        elif without := lacking(item):
-            counts[without] = counts.get(without, 0) + 1
+        elif reason := lacking(item):
+            counts[reason] = counts.get(reason, 0) + 1
         else:
             rows.append((when, item.name, item))
     if not rows:
         listed = ", ".join(f"{n} {why}" for why, n in counts.items() if why != "items")
         raise DataError(
-            f"the {what} catalogue has no item to take: {counts['items']} were found, {listed}",
-            "An item has a date (datetime, or start_datetime), a geometry and the assets.",
+            f"the {what} catalogue has no usable item: {counts['items']} were found, {listed}",
+            "An item needs a date (datetime, or start_datetime), a geometry and the assets.",
             f"Check --{what.lower()}, --{what.lower()}-datetime and --{what.lower()}-assets."
-            + (" Of LR without such a layer: --scl none." if what == "LR" else ""),
+            + (" For LR without such a layer: --scl none." if what == "LR" else ""),
         )
     rows.sort(key=lambda row: row[:2])
     shapes = np.empty(len(rows), object)
@@ -102,19 +102,20 @@ def acquisitions(items: Iterable[Item], what: str, lacking: Callable[[Item], str
 
 
 def moment_of(item: Item) -> float | None:
-    """Return when an item was taken, seconds since 1970; of an interval its beginning."""
-    found = moments(item.content)
-    return None if found is None or found[0] is None else found[0].timestamp()
+    """Return the (start) time of an item in seconds since 1970, or None."""
+    interval = moments(item.content)
+    return None if interval is None or interval[0] is None else interval[0].timestamp()
 
 
 @dataclass(frozen=True)
 class Match:
-    """What was found for a footprint.
+    """HR and LR items for a footprint.
 
     Attributes:
-        hr: Items of the HR, the newest first; together they cover it.
-        lr: Choices of LR, the best first, each a tuple of items that cover it together.
-        why: Why there is none, or "".
+        hr: Indices of HR items, newest first, which together cover the footprint.
+        lr: Candidate LR acquisitions, best first, each a tuple of indices of items that together
+            cover the footprint.
+        why: Why there is no match, or "".
     """
 
     hr: tuple[int, ...] = ()
@@ -124,17 +125,18 @@ class Match:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Which acquisitions are taken.
+    """Match HR and LR items to footprints.
 
     Attributes:
-        hr: Items of the HR, those of the range of dates.
-        lr: Items of the LR.
-        span: Most days between HR items of one footprint.
-        window: Most days between LR and HR.
-        lr_range: First and last moment of the LR, seconds; within it the window falls back to the
-            whole range.
-        max_cloud: Per cent; LR items with more, or that state none, are not taken.
-        tries: Most choices of LR for a footprint.
+        hr: HR items within the requested dates.
+        lr: LR items.
+        span: Maximum number of days between HR items of one footprint.
+        window: Maximum number of days between LR and HR.
+        lr_range: First and last time of the LR in seconds; infinite for no limit. With a limit, LR
+            outside the window, but within the range, is used if none within the window covers the
+            footprint.
+        max_cloud: Per cent; only LR items with a smaller stated cloud cover are used.
+        tries: Maximum number of candidate LR acquisitions for a footprint.
     """
 
     hr: Acquisitions
@@ -146,55 +148,58 @@ class Matcher:
     tries: int = 1
 
     def match(self, outlines: NDArray[np.object_]) -> Iterator[Match]:
-        """Yield what is found for each of (n,) footprints, in their order."""
-        fine, coarse = _touching(self.hr, outlines), _touching(self.lr, outlines)
-        for outline, near, far in zip(outlines, fine, coarse, strict=True):
-            yield self._one(outline, near, far)
+        """Yield the match of each of (n,) footprints, in order."""
+        hr_rows, lr_rows = _intersecting(self.hr, outlines), _intersecting(self.lr, outlines)
+        for outline, hr, lr in zip(outlines, hr_rows, lr_rows, strict=True):
+            yield self._match_one(outline, hr, lr)
 
-    def _one(self, outline: Any, near: NDArray[np.int64], far: NDArray[np.int64]) -> Match:
-        if not near.size:
+    def _match_one(self, outline: Any, hr: NDArray[np.int64], lr: NDArray[np.int64]) -> Match:
+        if not hr.size:
             return Match(why=NO_HR)
-        chosen = next(covering(self.hr, outline, near[::-1], self.span), None)
+        chosen = next(covering(self.hr, outline, hr[::-1], self.span), None)
         if chosen is None:
             return Match(why=PART_HR)
         when = float(self.hr.seconds[list(chosen)].max())
-        near, whole = self._dated(far, when)
-        if not whole.size:
+        in_window, in_range = self._filter_dates(lr, when)
+        if not in_range.size:
             return Match(chosen, why=NO_LR)
-        clear = whole[self.lr.cloud[whole] < self.max_cloud]  # NaN is not
+        clear = in_range[self.lr.cloud[in_range] < self.max_cloud]  # excludes NaN
         if not clear.size:
             return Match(chosen, why=CLOUDY_LR)
-        for rows in (near, whole):
+        for rows in (in_window, in_range):
             choices = self._choices(outline, rows, when)
             if choices:
                 return Match(chosen, choices)
         return Match(chosen, why=PART_LR)
 
-    def _dated(
-        self, far: NDArray[np.int64], when: float
+    def _filter_dates(
+        self, lr: NDArray[np.int64], when: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the LR items within the window, and those to fall back to if none of it serves."""
+        """Return the LR items within window and range, and those within the range as a fallback.
+
+        Without a range, both are the items within the window.
+        """
         first, last = self.lr_range
-        seconds = self.lr.seconds[far]
+        seconds = self.lr.seconds[lr]
         inside = (seconds >= first) & (seconds <= last)
-        near = far[inside & (np.abs(seconds - when) <= self.window * DAY)]
-        return near, far[inside] if np.isfinite(self.lr_range).any() else near
+        in_window = lr[inside & (np.abs(seconds - when) <= self.window * DAY)]
+        return in_window, lr[inside] if np.isfinite(self.lr_range).any() else in_window
 
     def _choices(
         self, outline: Any, rows: NDArray[np.int64], when: float
     ) -> tuple[tuple[int, ...], ...]:
-        """Return the choices among some LR items: the nearest in time first, then the clearest."""
+        """Return candidate LR acquisitions, closest in time first; ties by cloud cover."""
         clear = rows[self.lr.cloud[rows] < self.max_cloud]
-        off = np.abs(self.lr.seconds[clear] - when)
-        order = clear[np.lexsort((self.lr.cloud[clear], off))]
+        distance = np.abs(self.lr.seconds[clear] - when)
+        order = clear[np.lexsort((self.lr.cloud[clear], distance))]
         return tuple(itertools.islice(covering(self.lr, outline, order, 0.0), self.tries))
 
 
-def _touching(found: Acquisitions, outlines: NDArray[np.object_]) -> list[NDArray[np.int64]]:
-    """Return which items share ground with each outline, ascending."""
+def _intersecting(acquired: Acquisitions, outlines: NDArray[np.object_]) -> list[NDArray[np.int64]]:
+    """Return the indices of the items that intersect each outline, ascending."""
     import shapely
 
-    which, item = shapely.STRtree(found.shapes).query(outlines, predicate="intersects")
+    which, item = shapely.STRtree(acquired.shapes).query(outlines, predicate="intersects")
     order = np.lexsort((item, which))
     edges = np.searchsorted(which[order], np.arange(1, outlines.size))
     return np.split(item[order], edges)
@@ -203,51 +208,53 @@ def _touching(found: Acquisitions, outlines: NDArray[np.object_]) -> list[NDArra
 def covering(
     found: Acquisitions, outline: Any, rows: NDArray[np.int64], span: float
 ) -> Iterator[tuple[int, ...]]:
-    """Yield sets of items that cover an outline, in the order of preference.
+    """Yield sets of items that cover an outline, in order of preference.
 
     Args:
         found: All items.
         outline: The footprint.
-        rows: Items that touch it, the preferred ones first.
-        span: Most days between items of one set; with 0, of one day (UTC).
+        rows: Items that intersect the outline, preferred ones first.
+        span: Maximum number of days between items of one set; 0 for the same day (UTC).
 
     Yields:
-        A single item where one covers it; else those of one acquisition that do together, the
-        preferred first. Each acquisition is yielded once.
+        A single item if it covers the outline alone, else the items of one acquisition that cover
+        it together, preferred ones first. Each acquisition is yielded once.
     """
     import shapely
 
     days = np.floor(found.seconds[rows] / DAY)
     left = np.ones(rows.size, bool)
-    whole = shapely.area(outline)
+    area = shapely.area(outline)
     for number in range(rows.size):
         if not left[number]:
             continue
-        back = days[number] - days
-        same = left & (np.abs(back) == 0 if span == 0 else (back >= 0) & (back <= span))
+        age = days[number] - days
+        same = left & (np.abs(age) == 0 if span == 0 else (age >= 0) & (age <= span))
         members = rows[same]
-        alone = shapely.area(shapely.intersection(found.shapes[members], outline)) / whole
-        if (alone >= COVERED).any():
+        shares = shapely.area(shapely.intersection(found.shapes[members], outline)) / area
+        if (shares >= COVERED).any():
             left[same & (days == days[number])] = False
-            yield (int(members[np.argmax(alone >= COVERED)]),)
+            yield (int(members[np.argmax(shares >= COVERED)]),)
             continue
         left[number] = False
-        ground = shapely.union_all(shapely.intersection(found.shapes[members], outline))
-        if shapely.area(ground) / whole >= COVERED:
+        union = shapely.union_all(shapely.intersection(found.shapes[members], outline))
+        if shapely.area(union) / area >= COVERED:
             left[same & (days == days[number])] = False
-            yield _needed(found, outline, members)
+            yield _without_redundant(found, outline, members)
 
 
-def _needed(found: Acquisitions, outline: Any, members: NDArray[np.int64]) -> tuple[int, ...]:
-    """Return those of some items that show ground which those before them do not."""
+def _without_redundant(
+    acquired: Acquisitions, outline: Any, members: NDArray[np.int64]
+) -> tuple[int, ...]:
+    """Return the items that cover a part of the outline that earlier items do not cover."""
     import shapely
 
     rest, taken = outline, []
     for row in members.tolist():
-        less = shapely.difference(rest, found.shapes[row])
-        if shapely.area(less) < shapely.area(rest) * (1 - 1e-9):
+        reduced = shapely.difference(rest, acquired.shapes[row])
+        if shapely.area(reduced) < shapely.area(rest) * (1 - 1e-9):
             taken.append(row)
-            rest = less
+            rest = reduced
         if shapely.is_empty(rest):
             break
     return tuple(taken)

@@ -1,6 +1,6 @@
-"""The plan: which pairs are to be fetched, from which items, and why the others are not.
+"""The plan of a build: pairs to fetch, their items, and why other candidates are excluded.
 
-Everything that metadata alone can tell is told here, before a pixel is read.
+The plan uses metadata only; no pixel is read.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ NEAR, NOWHERE = "too near to another", "beyond the zones of UTM or across 180 de
 
 @dataclass(frozen=True)
 class Plan:
-    """Candidates and what was found for them.
+    """Candidates and their matches.
 
     Attributes:
-        names: (n,) scene of each candidate: the folder is its group.
-        footprints: Their ground.
-        shows: (n, K) bool: concepts with a polygon in it.
-        covered: (n,) share of the ground under polygons of any concept.
-        matches: What was found for each.
-        why: (n,) why it is not to be fetched, or "".
-        order: Rows to be fetched, in the order in which a limit takes them.
-        hr: Items of the HR.
-        lr: Items of the LR.
-        funnel: What was let go on the way: (stage, how many are left, reason -> how many went).
+        names: (n,) scene names; the folder is the group of the scene.
+        footprints: The n footprints.
+        shows: (n, K) bool: concepts with a polygon in each footprint.
+        covered: (n,) share of each footprint covered by polygons of any concept.
+        matches: Match of each candidate.
+        why: (n,) reason why a candidate is not fetched, or "".
+        order: Rows to fetch, in the order of selection.
+        hr: HR items.
+        lr: LR items.
+        funnel: For each stage: name, number of remaining candidates, reason -> number of excluded.
     """
 
     names: NDArray[np.str_]
@@ -63,15 +63,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sieve:
-    """What a candidate has to have.
+    """Criteria for candidates.
 
     Attributes:
-        thin: Metres between anchors; see `thin`.
-        min_concepts: Least number of concepts with a polygon in the footprint.
-        min_labelled: Least share of its ground under polygons.
-        limit: Most candidates; None for all.
-        block: Side of a spatial block in kilometres; regions come first.
-        seed: Of ties and of the subsample.
+        thin: Minimum distance of anchors in metres, see `thin`.
+        min_concepts: Minimum number of concepts with a polygon in the footprint.
+        min_labelled: Minimum share of the footprint covered by polygons.
+        limit: Maximum number of candidates; None for no limit.
+        block: Side of a spatial block in kilometres, for anchors without a region.
+        seed: Seed for ties and for the subsample.
     """
 
     thin: float
@@ -83,27 +83,26 @@ class Sieve:
 
 
 def make_plan(polygons: Polygons, layout: Layout, sieve: Sieve, matcher: Matcher) -> Plan:
-    """Make the plan: anchors, thinning, labels, coverage and dates, and the limit.
+    """Make the plan: place and thin footprints, match imagery, and apply criteria and limit.
 
     Raises:
-        DataError: No candidate is left; the message says what became of them.
+        DataError: No candidate remains; the message contains the funnel.
     """
     import shapely
 
     lon, lat = shapely.get_coordinates(shapely.centroid(polygons.shapes)).T
-    places = around(lon, lat, layout)
-    rows = places.anchor
-    asked = rare_first(polygons.ids[rows], polygons.shows[rows], sieve.seed)
-    kept = thin(lon[rows], lat[rows], asked, sieve.thin)
-    read = polygons.counts["areas"]
-    gone = {k: v for k, v in polygons.counts.items() if k != "areas" and v}
-    apart = _some({NOWHERE: lon.size - rows.size, NEAR: rows.size - kept.size})
+    possible = around(lon, lat, layout)
+    rows = possible.anchor
+    priority = rare_first(polygons.ids[rows], polygons.shows[rows], sieve.seed)
+    kept = thin(lon[rows], lat[rows], priority, sieve.thin)
+    excluded = {k: v for k, v in polygons.counts.items() if k != "areas" and v}
+    thinned = _positive({NOWHERE: lon.size - rows.size, NEAR: rows.size - kept.size})
     funnel = [
-        ("areas with a tag of the rules", read, {}),
-        ("anchors", len(polygons), gone),
-        ("footprints", kept.size, apart),
+        ("areas with a tag of the rules", polygons.counts["areas"], {}),
+        ("anchors", len(polygons), excluded),
+        ("footprints", kept.size, thinned),
     ]  # fmt: skip
-    footprints = places.take(kept)
+    footprints = possible.take(kept)
     anchor = footprints.anchor
     shows, covered, _ = labelled(footprints, polygons)
     why = np.where(
@@ -117,12 +116,12 @@ def make_plan(polygons: Polygons, layout: Layout, sieve: Sieve, matcher: Matcher
     ids = polygons.ids[anchor]
     order = ready[class_aware(ids[ready], shows[ready], sieve.limit, sieve.seed)]
     beyond = np.setdiff1d(ready, order)
-    funnel.append(("candidates", ready.size, _counted(why)))
+    funnel.append(("candidates", ready.size, _count_reasons(why)))
     why[beyond] = LIMIT
-    funnel.append(("to be fetched", order.size, _some({LIMIT: beyond.size})))
+    funnel.append(("to be fetched", order.size, _positive({LIMIT: beyond.size})))
     groups = blocks(lon[anchor], lat[anchor], sieve.block)
-    named = polygons.regions[anchor]
-    groups = np.where(named == "", groups, [_slug(name) for name in named.tolist()])
+    regions = polygons.regions[anchor]
+    groups = np.where(regions == "", groups, [_slug(name) for name in regions.tolist()])
     names = np.array(
         [f"{g}/{i.replace('/', '-')}" for g, i in zip(groups.tolist(), ids.tolist(), strict=True)]
     )
@@ -135,26 +134,26 @@ def make_plan(polygons: Polygons, layout: Layout, sieve: Sieve, matcher: Matcher
 
 
 def _none_left(funnel: tuple[tuple[str, int, dict[str, int]], ...]) -> DataError:
-    stages = [f"{count} {stage}{_listed(gone)}" for stage, count, gone in funnel]
+    stages = [f"{count} {stage}{_in_brackets(excluded)}" for stage, count, excluded in funnel]
     return DataError(
         f"no pair is left: {', '.join(stages)}",
-        "A pair has concepts (--rules), HR that covers it (--hr, --hr-datetime) and clear LR near "
-        "in time (--lr, --lr-datetime, --window, --max-cloud).",
-        "Widen what takes most of them.",
+        "A pair needs concepts (--rules), HR that covers it (--hr, --hr-datetime) and clear LR "
+        "close in time (--lr, --lr-datetime, --window, --max-cloud).",
+        "Relax the criterion that excludes most of them.",
     )
 
 
-def _listed(gone: dict[str, int]) -> str:
-    return f" ({', '.join(f'{n} {why}' for why, n in gone.items())})" if gone else ""
+def _in_brackets(excluded: dict[str, int]) -> str:
+    return f" ({', '.join(f'{n} {why}' for why, n in excluded.items())})" if excluded else ""
 
 
-def _some(counts: dict[str, int]) -> dict[str, int]:
+def _positive(counts: dict[str, int]) -> dict[str, int]:
     return {why: int(n) for why, n in counts.items() if n}
 
 
-def _counted(why: NDArray[np.object_]) -> dict[str, int]:
-    found, counts = np.unique(why[why != ""].astype(np.str_), return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+def _count_reasons(why: NDArray[np.object_]) -> dict[str, int]:
+    reasons, counts = np.unique(why[why != ""].astype(np.str_), return_counts=True)
+    return dict(zip(reasons.tolist(), counts.tolist(), strict=True))
 
 
 def _slug(name: str) -> str:
@@ -162,12 +161,12 @@ def _slug(name: str) -> str:
 
 
 def moment_text(seconds: float) -> str:
-    """Write a moment, RFC 3339 in UTC."""
+    """Format a time as RFC 3339 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -> list[str]:
-    """Write the candidates, the items that are needed and the polygons; return the files."""
+    """Write the candidates, their items and the polygons; return the files."""
     import pyarrow as pa
     import shapely
 
@@ -176,13 +175,13 @@ def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -
     write_json(
         root / ITEMS,
         {
-            name: [[_kept(found.items[i]), redact(found.items[i].base)] for i in own]
-            for name, found, own in zip(("hr", "lr"), (plan.hr, plan.lr), used, strict=True)
+            name: [[_to_store(acquired.items[i]), redact(acquired.items[i].base)] for i in rows]
+            for name, acquired, rows in zip(("hr", "lr"), (plan.hr, plan.lr), used, strict=True)
         },
     )
     write_parquet(root / PLAN, plan_table(plan, polygons, concepts, used), geo={"geometry": None})
-    _, _, touched = labelled(plan.footprints.take(plan.order), polygons)
-    rows = np.unique(touched[1])
+    _, _, overlaps = labelled(plan.footprints.take(plan.order), polygons)
+    rows = np.unique(overlaps[1])
     shown = [[concepts[k] for k in np.flatnonzero(polygons.shows[row])] for row in rows]
     table = pa.table({
         "id": pa.array(polygons.ids[rows].tolist(), pa.string()),
@@ -193,26 +192,26 @@ def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -
     return [PLAN, ITEMS, POLYGONS]
 
 
-def _kept(item: Item) -> dict[str, Any]:
-    """Return what a run keeps of an item: addresses as they are read, without credentials."""
+def _to_store(item: Item) -> dict[str, Any]:
+    """Return the content of an item to store in a run: absolute hrefs without credentials."""
     content = {k: item.content.get(k) for k in ("id", "collection", "geometry", "properties")}
     assets = item.content["assets"]
-    named = {k: a for k, a in assets.items() if isinstance(a.get("href"), str)}
+    valid = {k: a for k, a in assets.items() if isinstance(a.get("href"), str)}
     return content | {
-        "assets": {k: {**a, "href": resolve(a["href"], item.base)} for k, a in named.items()}
+        "assets": {k: {**a, "href": resolve(a["href"], item.base)} for k, a in valid.items()}
     }
 
 
 def plan_table(
     plan: Plan, polygons: Polygons, concepts: list[str], used: list[list[int]]
 ) -> pa.Table:
-    """Return the candidates, one a row in the order of their names; those to fetch have a rank."""
+    """Return one row for each candidate, sorted by name; those to fetch have a rank."""
     import pyarrow as pa
     import shapely
 
     rank = np.full(plan.names.size, -1)
     rank[plan.order] = np.arange(plan.order.size)
-    at = [{item: k for k, item in enumerate(own)} for own in used]
+    index = [{item: k for k, item in enumerate(items)} for items in used]
     rows: list[dict[str, Any]] = []
     outlines = shapely.to_wkb(plan.footprints.outlines())
     for row in np.argsort(plan.names, kind="stable").tolist():
@@ -227,16 +226,16 @@ def plan_table(
             "epsg": int(plan.footprints.crs[row]),
             "left": float(plan.footprints.left[row]),
             "top": float(plan.footprints.top[row]),
-            "hr": [at[0][i] for i in match.hr] if fetched else [],
-            "lr": [[at[1][i] for i in choice] for choice in match.lr] if fetched else [],
+            "hr": [index[0][i] for i in match.hr] if fetched else [],
+            "lr": [[index[1][i] for i in choice] for choice in match.lr] if fetched else [],
             "geometry": outlines[row],
         })  # fmt: skip
-    whole, text, real = pa.int64(), pa.string(), pa.float64()
+    integer, text, real = pa.int64(), pa.string(), pa.float64()
     schema = pa.schema(
         {
             "scene": text, "anchor": text, "concepts": pa.list_(text), "labelled": real,
-            "why": text, "rank": whole, "epsg": whole, "left": real, "top": real,
-            "hr": pa.list_(whole), "lr": pa.list_(pa.list_(whole)), "geometry": pa.binary(),
+            "why": text, "rank": integer, "epsg": integer, "left": real, "top": real,
+            "hr": pa.list_(integer), "lr": pa.list_(pa.list_(integer)), "geometry": pa.binary(),
         }
     )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
@@ -244,12 +243,12 @@ def plan_table(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan as a run holds it.
+    """A plan as stored in a run.
 
     Attributes:
         table: See `plan_table`.
-        hr: Items that its column ``hr`` counts.
-        lr: Items that its column ``lr`` counts.
+        hr: HR items, indexed by the column ``hr``.
+        lr: LR items, indexed by the column ``lr``.
     """
 
     table: pa.Table
@@ -257,7 +256,7 @@ class Planned:
     lr: tuple[Item, ...]
 
     def footprints(self, layout: Layout) -> Footprints:
-        """Return the ground of all rows."""
+        """Return the footprints of all rows."""
         columns = [self.table[name].to_numpy() for name in ("epsg", "left", "top")]
         return Footprints(layout, np.arange(len(self.table)), *columns)
 
@@ -265,5 +264,5 @@ class Planned:
 def load_plan(root: Path) -> Planned:
     """Read the plan of a run."""
     items = read_json(root / ITEMS)
-    hr, lr = (tuple(Item(*one) for one in items[name]) for name in ("hr", "lr"))
+    hr, lr = (tuple(Item(*fields) for fields in items[name]) for name in ("hr", "lr"))
     return Planned(read_parquet(root / PLAN), hr, lr)

@@ -1,4 +1,4 @@
-"""From a build job to its plan: what is read in which order."""
+"""Make the plan of a build job from its anchors and catalogues."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def plan_job(
     """Read anchors and catalogues, and make the plan of a job.
 
     Raises:
-        DataError: Something cannot be read, or no pair is left.
+        DataError: An input cannot be read, or no pair is left.
     """
     scl = tuple(job.scl)
     with Meter(progress, "planning pairs", 4) as meter:
         polygons = read_anchors(job.anchors, rules, job.region)
         meter.advance()
         box = ground_of(polygons, layout)
-        fine = Search(datetime=job.hr_datetime, bbox=box)
-        hr = items_of(job.hr, fine, "HR", tuple(job.hr_assets), ("none",))
+        hr_search = Search(datetime=job.hr_datetime, bbox=box)
+        hr = items_of(job.hr, hr_search, "HR", tuple(job.hr_assets), ("none",))
         meter.advance()
         when = job.lr_datetime or around_hr(hr, job.window)
-        coarse = Search(datetime=when, bbox=box)
-        lr = items_of(job.lr, coarse, "LR", tuple(job.lr_assets), scl)
+        lr_search = Search(datetime=when, bbox=box)
+        lr = items_of(job.lr, lr_search, "LR", tuple(job.lr_assets), scl)
         meter.advance()
         limits = (-math.inf, math.inf)
         if job.lr_datetime:
-            start, end = coarse.interval() or (None, None)
+            start, end = lr_search.interval() or (None, None)
             limits = (
                 -math.inf if start is None else start.timestamp(),
                 math.inf if end is None else end.timestamp(),

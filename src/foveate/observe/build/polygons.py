@@ -1,8 +1,8 @@
-"""Polygons that show concepts: areas of an OpenStreetMap extract, or rows of a vector file.
+"""Read polygons that show concepts from an OpenStreetMap extract or a vector file.
 
-OpenStreetMap draws areas as closed ways and as multipolygon relations; both are assembled (by
-libosmium). A vector file is GeoJSON, GeoPackage, FlatGeobuf, Shapefile (read through pyogrio) or
-GeoParquet; its columns are the tags. What no rule matches is let go as it is read.
+In OpenStreetMap, areas are closed ways or multipolygon relations; libosmium assembles both. Vector
+files are GeoJSON, GeoPackage, FlatGeobuf, Shapefile (read with pyogrio) or GeoParquet; their
+columns are the tags. Polygons that match no rule are dropped while reading.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 OSM = (".osm.pbf", ".pbf", ".osm", ".osm.bz2", ".osm.gz", ".o5m")
 TABLES = (".parquet", ".geoparquet")
-_POLYGONS = (3, 6)  # of shapely: polygon, multipolygon
+_POLYGONS = (3, 6)  # type ids of shapely: polygon, multipolygon
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons that show concepts, in the order of their ids.
+    """Polygons that show concepts, sorted by id.
 
     Attributes:
-        ids: (n,) "way/12", "relation/7"; of a vector file the number of the row.
+        ids: (n,) "way/12", "relation/7", or "row/3" for vector files.
         shapes: (n,) valid polygons in longitude and latitude.
-        shows: (n, K) bool: which concepts each shows.
-        regions: (n,) value of the attribute that names the region, "" where there is none.
-        counts: What was read and let go: reason -> number.
+        shows: (n, K) bool: concepts of each polygon.
+        regions: (n,) values of the region attribute, "" if missing.
+        counts: Number of areas read, and of excluded areas by reason.
     """
 
     ids: NDArray[np.str_]
@@ -55,21 +55,21 @@ class Polygons:
 
 
 def is_extract(path: str | Path) -> bool:
-    """Say whether a path is that of an OpenStreetMap extract."""
+    """Return whether a file name is that of an OpenStreetMap extract."""
     return str(path).lower().endswith(OSM)
 
 
 def need_reader(path: str | Path) -> None:
-    """Raise a clear error when the package that reads a file of polygons is not installed.
+    """Check that a file of polygons exists and that the package to read it is installed.
 
     Raises:
-        MissingExtraError: It is not.
-        DataError: There is no such file.
+        MissingExtraError: The package is not installed.
+        DataError: The file does not exist.
     """
     if not Path(path).is_file():
         raise DataError(
             f"there is no file {printable(str(path))!r}",
-            "Anchors are an OpenStreetMap extract, or a file of polygons.",
+            "Anchors are an OpenStreetMap extract or a vector file of polygons.",
             "Check the path.",
         )
     if Path(path).suffix.lower() not in TABLES:
@@ -81,21 +81,21 @@ def read_anchors(path: str | Path, rules: Rules, region: str = "") -> Polygons:
 
     Args:
         path: An OpenStreetMap extract or a vector file.
-        rules: Which tags make which concept.
-        region: Tag or column that names the region of a polygon; none if empty.
+        rules: Rules that map tags to concepts.
+        region: Tag or column with the region of a polygon; "" for none.
 
     Raises:
-        MissingExtraError: The package that reads such files is not installed.
-        DataError: The file cannot be read, or no polygon of it shows a concept.
+        MissingExtraError: The package to read the file is not installed.
+        DataError: The file cannot be read, or none of its polygons shows a concept.
     """
     need_reader(path)
-    keys = rules.keys | _further(rules) | ({region} if region else set())
+    keys = rules.keys | _all_keys(rules) | ({region} if region else set())
     counts = {"areas": 0, "without a concept": 0, "invalid": 0, "too small": 0}
     ids: list[str] = []
     shapes: list[Any] = []
     shown: list[list[int]] = []
     regions: list[str] = []
-    areas = _of_extract(path, rules) if is_extract(path) else _of_vectors(path, keys)
+    areas = _osm_areas(path, rules) if is_extract(path) else _vector_areas(path, keys)
     for name, tags, shape in areas:
         counts["areas"] += 1
         numbers = rules.match(tags)
@@ -109,79 +109,82 @@ def read_anchors(path: str | Path, rules: Rules, region: str = "") -> Polygons:
     shows = np.zeros((len(ids), len(rules.rules)), bool)
     for row, numbers in enumerate(shown):
         shows[row, numbers] = True
-    found = Polygons(
-        np.array(ids, np.str_), _column(shapes), shows, np.array(regions, np.str_), counts
+    polygons = Polygons(
+        np.array(ids, np.str_), _to_array(shapes), shows, np.array(regions, np.str_), counts
     )
-    kept = _valid(found, rules)
-    if not len(kept):
-        raise _nothing(path, rules, counts)
-    return kept
+    polygons = _filter(polygons, rules)
+    if not len(polygons):
+        raise _no_polygons(path, rules, counts)
+    return polygons
 
 
-def _further(rules: Rules) -> set[str]:
+def _all_keys(rules: Rules) -> set[str]:
     entries = [entry for rule in rules.rules for entry in (*rule.tags, *rule.unless)]
     return {key for entry in entries for key, _ in entry}
 
 
-def _column(shapes: list[Any]) -> NDArray[np.object_]:
-    found = np.empty(len(shapes), object)
-    found[:] = shapes
-    return found
+def _to_array(shapes: list[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(shapes), object)
+    array[:] = shapes
+    return array
 
 
-def _valid(found: Polygons, rules: Rules) -> Polygons:
-    """Let go what is no valid polygon or too small, and sort the rest by id."""
+def _filter(polygons: Polygons, rules: Rules) -> Polygons:
+    """Drop invalid and too small polygons, update the counts, and sort by id."""
     import shapely
 
-    missing = np.array([shape is None for shape in found.shapes], bool)
-    ok = ~missing & np.isin(shapely.get_type_id(found.shapes), _POLYGONS)
-    ok &= shapely.is_valid(found.shapes) & ~shapely.is_empty(found.shapes)
-    west, south, east, north = shapely.bounds(found.shapes).T
+    missing = np.array([shape is None for shape in polygons.shapes], bool)
+    ok = ~missing & np.isin(shapely.get_type_id(polygons.shapes), _POLYGONS)
+    ok &= shapely.is_valid(polygons.shapes) & ~shapely.is_empty(polygons.shapes)
+    west, south, east, north = shapely.bounds(polygons.shapes).T
     with np.errstate(invalid="ignore"):
         ok &= (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90)
-    found.counts["invalid"] = int((~ok).sum())
-    area = np.zeros(len(found))
-    area[ok] = square_metres(found.shapes[ok])
-    least = np.array([rule.min_area for rule in rules.rules])
-    shows = found.shows & (area[:, None] >= least) & ok[:, None]
+    polygons.counts["invalid"] = int((~ok).sum())
+    area = np.zeros(len(polygons))
+    area[ok] = square_metres(polygons.shapes[ok])
+    min_area = np.array([rule.min_area for rule in rules.rules])
+    shows = polygons.shows & (area[:, None] >= min_area) & ok[:, None]
     kept = shows.any(axis=1)
-    found.counts["too small"] = int((ok & ~kept).sum())
+    polygons.counts["too small"] = int((ok & ~kept).sum())
     order = np.flatnonzero(kept)
-    order = order[np.argsort(found.ids[order], kind="stable")]
+    order = order[np.argsort(polygons.ids[order], kind="stable")]
     return Polygons(
-        found.ids[order], found.shapes[order], shows[order], found.regions[order], found.counts
-    )
+        polygons.ids[order], polygons.shapes[order], shows[order], polygons.regions[order],
+        polygons.counts,
+    )  # fmt: skip
 
 
 def square_metres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the areas of shapes in longitude and latitude, (n,) square metres.
 
-    In the cylindrical equal-area projection of the ellipsoid: exact but for the edges, which are
-    straight on that map.
+    Uses the equal-area projection EPSG:6933 of the ellipsoid, in which edges are straight.
     """
     import shapely
 
-    there = transformer(WGS84, "EPSG:6933")
-    assert there is not None  # noqa: S101  (both are of the Earth)
+    projection = transformer(WGS84, "EPSG:6933")
+    assert projection is not None  # noqa: S101  (both CRS are terrestrial)
 
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(there.transform(xy[:, 0], xy[:, 1]), axis=1)
+    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
 
-    return shapely.area(shapely.transform(shapes, move))
+    return shapely.area(shapely.transform(shapes, project))
 
 
-def _nothing(path: str | Path, rules: Rules, counts: Mapping[str, int]) -> DataError:
-    asked = sorted(rules.keys)
+def _no_polygons(path: str | Path, rules: Rules, counts: Mapping[str, int]) -> DataError:
+    keys = sorted(rules.keys)
     return DataError(
         f"no area of {printable(str(path))!r} shows a concept: {counts['areas']} were read, "
         + ", ".join(f"{n} {why}" for why, n in counts.items() if why != "areas"),
-        f"The rules ask for the tags {', '.join(asked[:8])}{' ...' if len(asked) > 8 else ''}.",
+        f"The rules use the tags {', '.join(keys[:8])}{' ...' if len(keys) > 8 else ''}.",
         "Give rules that fit the file (--rules FILE.toml), or another extract.",
     )
 
 
-def _of_extract(path: str | Path, rules: Rules) -> Iterator[tuple[str, dict[str, str], Any]]:
-    """Yield the areas of an extract that have a tag of the rules: id, tags, and their shape."""
+def _osm_areas(path: str | Path, rules: Rules) -> Iterator[tuple[str, dict[str, str], Any]]:
+    """Yield id, tags and shape of the areas of an extract with any key of the rules.
+
+    The shape of an invalid area is None.
+    """
     import osmium.filter
     import osmium.geom
     import osmium.osm
@@ -189,8 +192,8 @@ def _of_extract(path: str | Path, rules: Rules) -> Iterator[tuple[str, dict[str,
 
     keys = sorted(rules.keys)
     factory = osmium.geom.WKBFactory()
-    wanted = osmium.filter.KeyFilter(*keys)
-    only = osmium.filter.EntityFilter(osmium.osm.AREA)
+    has_key = osmium.filter.KeyFilter(*keys)
+    is_area = osmium.filter.EntityFilter(osmium.osm.AREA)
 
     def shape(area: Any) -> Any:
         try:
@@ -199,8 +202,8 @@ def _of_extract(path: str | Path, rules: Rules) -> Iterator[tuple[str, dict[str,
             return None
 
     try:
-        file = osmium.FileProcessor(str(path)).with_areas(wanted)
-        areas: Any = file.with_filter(only).with_filter(wanted)
+        file = osmium.FileProcessor(str(path)).with_areas(has_key)
+        areas: Any = file.with_filter(is_area).with_filter(has_key)
         for area in areas:
             kind = "way" if area.from_way() else "relation"
             yield f"{kind}/{area.orig_id()}", dict(area.tags), shape(area)
@@ -208,27 +211,27 @@ def _of_extract(path: str | Path, rules: Rules) -> Iterator[tuple[str, dict[str,
         raise DataError(
             f"cannot read {printable(str(path))!r} as an OpenStreetMap extract: {error}",
             "Extracts are .osm.pbf, .osm, .osm.bz2 or .o5m.",
-            "Fetch it again if it is incomplete.",
+            "Download it again if it is incomplete.",
         ) from error
 
 
-def _of_vectors(
+def _vector_areas(
     path: str | Path, keys: set[str] | frozenset[str]
 ) -> Iterator[tuple[str, dict[str, str], Any]]:
-    """Yield the rows of a vector file: number, columns that rules ask for, and the shape."""
+    """Yield id, tags and shape of each row of a vector file."""
     names, columns, shapes = read_vectors(path, keys)
     width = len(str(max(len(shapes) - 1, 0)))
     for row, shape in enumerate(shapes):
         values = ((name, column[row]) for name, column in zip(names, columns, strict=True))
-        tags = {name: _text(value) for name, value in values if not _null(value)}
+        tags = {name: _to_text(value) for name, value in values if not _is_null(value)}
         yield f"row/{row:0{width}d}", tags, shape
 
 
-def _null(value: Any) -> bool:
+def _is_null(value: Any) -> bool:
     return value is None or value != value  # noqa: PLR0124  (NaN)
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return str(value)
@@ -240,17 +243,18 @@ def read_vectors(
     """Read a vector file.
 
     Args:
-        path: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet and the like.
-        wanted: Names of columns to read, of those that there are.
+        path: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet or another format of pyogrio.
+        wanted: Names of columns to read, if they exist.
 
     Returns:
         The names of the columns, their values, and (n,) shapes in longitude and latitude.
 
     Raises:
-        DataError: It cannot be read, or has no geometry on the Earth.
+        DataError: The file cannot be read, or its CRS cannot be converted to longitude and
+            latitude.
     """
     if Path(path).suffix.lower() in TABLES:
-        return _of_parquet(path, wanted)
+        return _read_parquet(path, wanted)
     import pyogrio.errors
     import shapely
 
@@ -266,26 +270,27 @@ def read_vectors(
             "Polygons are GeoJSON, GeoPackage, FlatGeobuf, Shapefile or GeoParquet, or an "
             "OpenStreetMap extract (.osm.pbf).",
         ) from error
-    there = None if meta["crs"] is None else transformer(meta["crs"], WGS84)
-    if there is None:
+    projection = None if meta["crs"] is None else transformer(meta["crs"], WGS84)
+    if projection is None:
         raise DataError(
             f"the polygons {name} are in the CRS {meta['crs']}",
-            "They need one that leads to longitude and latitude.",
-            f"State it: ogr2ogr -a_srs {WGS84} OUT.gpkg IN",
+            "The CRS must be convertible to longitude and latitude.",
+            f"Assign it: ogr2ogr -a_srs {WGS84} OUT.gpkg IN",
         )
     shapes = shapely.transform(
-        shapely.force_2d(shapes), lambda xy: np.stack(there.transform(*xy.T), axis=1)
+        shapely.force_2d(shapes), lambda xy: np.stack(projection.transform(*xy.T), axis=1)
     )
     order = meta["fields"].tolist()
     return order, [list(column) for column in fields], shapes
 
 
-def _of_parquet(
-    path: str | Path, wanted: set[str] | frozenset[str]
+def _read_parquet(
+    path: str | Path, columns: set[str] | frozenset[str]
 ) -> tuple[list[str], list[list[Any]], NDArray[np.object_]]:
     table = read_parquet(path)
     column, shapes = read_shapes(
-        table, path, "Anchors are polygons in longitude and latitude, or in a CRS that leads there."
-    )
-    names = [name for name in table.column_names if name in wanted and name != column]
+        table, path,
+        "Anchors are polygons in longitude and latitude, or in a CRS that can be converted.",
+    )  # fmt: skip
+    names = [name for name in table.column_names if name in columns and name != column]
     return names, [table[name].to_pylist() for name in names], shapes

@@ -1,18 +1,18 @@
-"""Rules: which tags of a polygon make which concept.
+"""Rules that map the tags of polygons to concepts.
 
-A rule is stated in TOML (or YAML, JSON)::
+Rules are written in TOML (or YAML, JSON)::
 
-    min_area = 50                      # square metres, of every concept that states none
+    min_area = 50                      # square metres, default of all concepts
 
     [concepts.parking]
-    texts = ["parking lot"]            # what a model reads; the name by default
-    tags = [{ amenity = "parking" }]   # one entry suffices, all tags of an entry must be there
+    texts = ["parking lot"]            # input of text encoders; default: the name
+    tags = [{ amenity = "parking" }]   # any entry must match; an entry matches if all its tags do
     unless = [{ parking = ["multi-storey", "underground"] }]
     min_area = 200
-    min_share = 0.02                   # of a tile, from which the tile shows the concept
+    min_share = 0.02                   # minimum share of a tile that shows the concept
 
-A value is a text, a list of texts, or true for any value but "no". Tags are those of OpenStreetMap,
-or the columns of a vector file.
+A value is a string, a list of strings, or true for any value except "no". Tags are OpenStreetMap
+tags or columns of a vector file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SETS = ("osm-66", "osm-40")
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 _FILE = Path(__file__).with_name("osm-66.toml")
-_FREQUENT = 40  # the last of the file: Figure 6 of the paper has the most frequent ones last
+_FREQUENT = 40  # the last 40 of the file, which are the most frequent (Figure 6 of the paper)
 _KEYS = ("texts", "tags", "unless", "min_area", "min_share", "weight", "novel")
 _ANY = None  # any value but "no"
 _FORM = 'Tags are written [{ natural = "wood" }, { landuse = ["forest", "wood"], access = true }].'
@@ -45,13 +45,14 @@ type Entry = tuple[tuple[str, frozenset[str] | None], ...]
 
 @dataclass(frozen=True)
 class Rule:
-    """What makes a polygon show a concept.
+    """Condition for a polygon to show a concept.
 
     Attributes:
         concept: The concept.
-        tags: Entries; the tags of one of them must all be there. A value of None: any but "no".
-        unless: Entries none of which may be there.
-        min_area: Square metres below which a polygon is too small.
+        tags: Entries of which at least one must match. An entry matches if all of its tags do. The
+            value None matches any value except "no".
+        unless: Entries of which none may match.
+        min_area: Minimum area of a polygon in square metres.
     """
 
     concept: Concept
@@ -65,7 +66,7 @@ class Rules:
     """The rules of all concepts.
 
     Attributes:
-        rules: K of them, each of another concept.
+        rules: K rules, one for each concept.
     """
 
     rules: tuple[Rule, ...]
@@ -77,41 +78,41 @@ class Rules:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """The tags that rules ask for; one without any of them matches nothing."""
+        """The keys of `tags` of all rules; a polygon without any of them matches no rule."""
         return frozenset(self._by_key)
 
     @cached_property
     def _by_key(self) -> dict[str, list[tuple[int, Entry]]]:
-        found: dict[str, list[tuple[int, Entry]]] = {}
+        entries: dict[str, list[tuple[int, Entry]]] = {}
         for number, rule in enumerate(self.rules):
             for entry in rule.tags:
-                found.setdefault(entry[0][0], []).append((number, entry))
-        return found
+                entries.setdefault(entry[0][0], []).append((number, entry))
+        return entries
 
     def match(self, tags: Mapping[str, str]) -> list[int]:
-        """Return the numbers of the concepts that tags make, ascending."""
-        found = set()
+        """Return the indices of the concepts that match tags, ascending."""
+        candidates = set()
         for key in self._by_key.keys() & tags.keys():
-            found |= {number for number, entry in self._by_key[key] if _holds(entry, tags)}
+            candidates |= {number for number, entry in self._by_key[key] if _matches(entry, tags)}
         return sorted(
             number
-            for number in found
-            if not any(_holds(entry, tags) for entry in self.rules[number].unless)
+            for number in candidates
+            if not any(_matches(entry, tags) for entry in self.rules[number].unless)
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rules as plain values."""
+        """Convert to a JSON-serialisable dict."""
         return {
             rule.concept.name: {
                 **rule.concept.to_dict(), "min_area": rule.min_area,
-                "tags": [_plain(entry) for entry in rule.tags],
-                "unless": [_plain(entry) for entry in rule.unless],
+                "tags": [_to_dict(entry) for entry in rule.tags],
+                "unless": [_to_dict(entry) for entry in rule.unless],
             }
             for rule in self.rules
         }  # fmt: skip
 
 
-def _holds(entry: Entry, tags: Mapping[str, str]) -> bool:
+def _matches(entry: Entry, tags: Mapping[str, str]) -> bool:
     for key, values in entry:
         value = tags.get(key)
         if value is None or (value == "no" if values is _ANY else value not in values):
@@ -119,37 +120,37 @@ def _holds(entry: Entry, tags: Mapping[str, str]) -> bool:
     return True
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _to_dict(entry: Entry) -> dict[str, Any]:
     return {key: True if values is _ANY else sorted(values) for key, values in entry}
 
 
 def read_rules(given: str | Path) -> Rules:
-    """Read rules by the name of a set ("osm-66", "osm-40"), or from a file.
+    """Read a named set of rules ("osm-66", "osm-40") or a file.
 
     Raises:
-        UnknownNameError: No such set.
-        DataError: The file cannot be read, or states something that cannot be (named).
+        UnknownNameError: The name is neither a set nor a supported file name.
+        DataError: The file cannot be read or is invalid.
     """
     text = str(given)
     if text not in SETS and Path(text).suffix.lower() not in SUFFIXES:
         raise UnknownNameError(
             f"unknown rules {text!r}", f"Known: {', '.join(SETS)}, or a file.",
-            suggest(text, SETS) or f"A file ends in {', '.join(SUFFIXES)}.",
+            suggest(text, SETS) or f"File names end in {', '.join(SUFFIXES)}.",
         )  # fmt: skip
     path = _FILE if text in SETS else Path(text)
-    found = rules_of(read_document(path, "rules", _FORM), path)
-    return Rules(found.rules[-_FREQUENT:]) if text == "osm-40" else found
+    rules = rules_of(read_document(path, "rules", _FORM), path)
+    return Rules(rules.rules[-_FREQUENT:]) if text == "osm-40" else rules
 
 
 def rules_of(content: Any, path: str | Path = "rules") -> Rules:
-    """Return the rules of a document that was read.
+    """Parse the content of a rules document.
 
     Args:
-        content: See the head of this module.
-        path: Where it is from, for messages.
+        content: See the module docstring.
+        path: Path of the document, for messages.
 
     Raises:
-        DataError: It states something that cannot be.
+        DataError: The content is invalid.
     """
     where = f"the rules {printable(str(path))!r}"
     concepts = content.get("concepts") if isinstance(content, Mapping) else None
@@ -157,55 +158,55 @@ def rules_of(content: Any, path: str | Path = "rules") -> Rules:
         raise DataError(
             f"{where} have no concepts", "A concept is a table [concepts.NAME] with tags.", _FORM
         )
-    least = _area(content.get("min_area", 0), where)
-    _refuse_others(content, ("concepts", "min_area"), where)
-    return Rules(tuple(_rule(name, value, least, where) for name, value in concepts.items()))
+    min_area = _area(content.get("min_area", 0), where)
+    _check_keys(content, ("concepts", "min_area"), where)
+    return Rules(tuple(_rule(name, value, min_area, where) for name, value in concepts.items()))
 
 
-def _rule(name: str, value: Any, least: float, where: str) -> Rule:
+def _rule(name: str, value: Any, min_area: float, where: str) -> Rule:
     what = f"{where}: the concept {name!r}"
     if not isinstance(value, Mapping):
         raise DataError(f"{what} is {value!r}", "A concept is a table with tags.", _FORM)
-    _refuse_others(value, _KEYS, what)
+    _check_keys(value, _KEYS, what)
     texts = value.get("texts", ())
-    own = {k: value[k] for k in ("min_share", "weight", "novel") if k in value}
+    options = {k: value[k] for k in ("min_share", "weight", "novel") if k in value}
     try:
-        concept = Concept(name, tuple([texts] if isinstance(texts, str) else texts), **own)
+        concept = Concept(name, tuple([texts] if isinstance(texts, str) else texts), **options)
     except FoveateError as error:
         raise DataError(f"{where}: {error.given}", error.allowed, error.hint) from error
     return Rule(
         concept, _entries(value.get("tags"), what), _entries(value.get("unless", []), what),
-        _area(value.get("min_area", least), what),
+        _area(value.get("min_area", min_area), what),
     )  # fmt: skip
 
 
-def _entries(given: Any, what: str) -> tuple[Entry, ...]:
-    entries = [given] if isinstance(given, Mapping) else given
+def _entries(value: Any, what: str) -> tuple[Entry, ...]:
+    entries = [value] if isinstance(value, Mapping) else value
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and e for e in entries):
-        raise DataError(f"{what} has tags = {given!r}", "Tags are a list of tables.", _FORM)
+        raise DataError(f"{what} has tags = {value!r}", "Tags are a list of tables.", _FORM)
     return tuple(tuple((key, _values(v, key, what)) for key, v in e.items()) for e in entries)
 
 
-def _values(given: Any, key: str, what: str) -> frozenset[str] | None:
-    if given is True:
+def _values(value: Any, key: str, what: str) -> frozenset[str] | None:
+    if value is True:
         return _ANY
-    values = [given] if isinstance(given, str) else given
+    values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         raise DataError(
-            f"{what} has the tag {key} = {given!r}",
-            "A value is a text, a list of texts, or true for any value but 'no'.", _FORM,
+            f"{what} has the tag {key} = {value!r}",
+            "A value is a string, a list of strings, or true for any value except 'no'.", _FORM,
         )  # fmt: skip
     return frozenset(values)
 
 
-def _area(given: Any, what: str) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1e15:
-        raise DataError(f"{what} has min_area = {given!r}", "It is square metres, from 0.")
-    return float(given)
+def _area(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        raise DataError(f"{what} has min_area = {value!r}", "An area is in square metres, from 0.")
+    return float(value)
 
 
-def _refuse_others(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    for key in given:
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    for key in table:
         if key not in known:
             raise DataError(
                 f"{what} states {key!r}", f"Known: {', '.join(known)}.", suggest(key, known)

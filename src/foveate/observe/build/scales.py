@@ -1,4 +1,4 @@
-"""One scale for the values of a build, where its items state several."""
+"""Convert the values of all items of a build to one scale, without offsets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def first_scales(
     items: Iterable[Item], assets: tuple[str, ...], bands: tuple[int, ...]
 ) -> tuple[float, ...]:
-    """Return the scale of each band that the first item states which states any; () for none.
+    """Return the scale of each band of the first item that states scales; () if none does.
 
     Args:
-        items: In the order in which they are fetched.
-        assets: Assets that are read; () for the one of imagery.
-        bands: Bands of these, 1-based and counted over all of them; () for all.
+        items: Items in the order of fetching.
+        assets: Assets to read; () for the only image asset.
+        bands: 1-based band numbers over all assets; () for all bands.
     """
     for item in items:
         try:
             stated = [facts_of(item, key).scaling for key in bands_of(item, assets)]
         except DataError:
-            continue  # whoever fetches it says what is wrong
+            continue  # fetching the item reports the error
         scales = [scale for pairs in stated for scale, _ in pairs]
         if all(stated) and (not bands or max(bands) <= len(scales)):
             return tuple(scales[band - 1] for band in bands) if bands else tuple(scales)
@@ -41,15 +41,15 @@ def first_scales(
 def harmonised(
     part: Raster, source: AssetSource, bands: list[int], wanted: Sequence[float] = ()
 ) -> Raster:
-    """Return values without the offset that the item states, as whole numbers of one scale.
+    """Apply the offset of an item, and convert its values to the scale of the build.
 
-    Sentinel-2 adds 1000 to its values since processing baseline 4.0, and its items say so: without
-    the offset images of all years mean the same. Values of another scale are brought to that of
-    the build. What states neither is as it is stored.
+    Since processing baseline 4.0, Sentinel-2 values are increased by 1000, and the items state an
+    offset. Applying it makes images of all years comparable. Integers are rounded, and clipped to
+    1 and the maximum of their type. Values without stated scale and offset are returned unchanged.
 
     Args:
-        part: (k, h, w) stored values; 0 marks missing pixels of whole numbers.
-        source: What they were read from.
+        part: (k, h, w) stored values; in integer rasters, 0 marks missing pixels.
+        source: Source of the values.
         bands: The k bands, 1-based.
         wanted: Their scales in the build; () for those of the source.
     """
