@@ -1,4 +1,4 @@
-"""Class balance: arguments, degenerate pools, ties, and the bound that screens."""
+"""Class balance: arguments, degenerate pools, ties, and the bound of the screening."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError, ParameterError
-from foveate.select._course import Course
+from foveate.select._course import Trajectory
 from foveate.select._screen import Greedy
 from foveate.select._tally import Tally
 from foveate.select.balance import balance_greedy
@@ -18,7 +18,7 @@ def keys(n):
     return np.arange(n, dtype=np.uint64)
 
 
-def test_an_example_by_hand():
+def test_example_by_hand():
     counts = np.array([[4, 0], [3, 1], [0, 4], [2, 2]])
     found = balance_greedy(counts, ties=keys(4))
     assert found.rows.tolist() == [3, 1, 2, 0]
@@ -29,7 +29,7 @@ def test_an_example_by_hand():
     assert found.rows.dtype == np.int64
 
 
-def test_a_shorter_run_is_a_prefix():
+def test_smaller_k_gives_a_prefix():
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 9, (60, 4))
     full = balance_greedy(counts, ties=keys(60))
@@ -39,14 +39,14 @@ def test_a_shorter_run_is_a_prefix():
         assert part.entropy.tolist() == full.entropy[:k].tolist()
 
 
-def test_given_rows_count_and_are_not_taken():
+def test_given_rows_count_and_are_not_picked():
     counts = np.array([[4, 0], [4, 0], [0, 4], [0, 4]])
     found = balance_greedy(counts, ties=keys(4), given=[0, 1])
     assert found.rows.tolist() == [2, 3]
     np.testing.assert_allclose(found.entropy, [0.9182958340544896, 1.0])
 
 
-def test_equal_rows_follow_their_keys():
+def test_identical_rows_are_ordered_by_keys():
     counts = np.full((4, 3), 5)
     found = balance_greedy(counts, ties=np.array([7, 2, 7, 0], np.uint64))
     assert found.rows.tolist() == [3, 1, 0, 2]
@@ -67,19 +67,19 @@ def test_rows_without_pixels_come_last():
 
 
 @pytest.mark.parametrize("screening", ["auto", "always", "never"])
-def test_classes_that_never_occur_change_nothing(screening):
+def test_absent_classes_do_not_change_the_result(screening):
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 9, (300, 4))
     wide = np.zeros((300, 9), int)
     wide[:, [1, 2, 5, 7]] = counts
-    one = balance_greedy(counts, ties=keys(300), screening=screening)
+    first = balance_greedy(counts, ties=keys(300), screening=screening)
     other = balance_greedy(wide, ties=keys(300), screening=screening)
-    assert one.rows.tolist() == other.rows.tolist()
-    assert one.entropy.tolist() == other.entropy.tolist()
+    assert first.rows.tolist() == other.rows.tolist()
+    assert first.entropy.tolist() == other.entropy.tolist()
 
 
 @pytest.mark.parametrize("counts", [np.full((3, 1), 4), np.array([[0, 1], [0, 2], [0, 3]])])
-def test_a_single_class_is_ordered_by_keys(counts):
+def test_single_class_is_ordered_by_keys(counts):
     found = balance_greedy(counts, ties=np.array([1, 2, 0], np.uint64))
     assert found.rows.tolist() == [2, 0, 1]
     assert found.entropy.tolist() == [0, 0, 0]
@@ -117,14 +117,14 @@ def drawn(n, seed=0):
 
 
 @pytest.mark.parametrize("holders", [1, 2, 3, 7])
-def test_candidates_of_any_number_of_holders(holders, monkeypatch):
+def test_order_does_not_depend_on_holders_and_candidates(holders, monkeypatch):
     monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
     counts, ties = drawn(2000)
     expected = balance_greedy(counts, 400, ties=ties, screening="never")
     found = balance_greedy(counts, 400, ties=ties, candidates=300, holders=Holders(holders))
     assert found.rows.tolist() == expected.rows.tolist()
     assert found.entropy.tolist() == expected.entropy.tolist()
-    assert found.passes < 60  # candidates serve: it is not one pass a step
+    assert found.passes < 60  # fewer passes than steps
     assert found.exact < expected.exact / 10
 
 
@@ -132,15 +132,15 @@ def test_forbidden_rows_among_candidates(monkeypatch):
     monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
     counts, ties = drawn(600, 1)
     rng = np.random.default_rng(2)
-    one, other = rng.integers(0, 600, (2, 900))
-    options = {"ties": ties, "constraint": Constraint.of(one, other, 600)}
+    pick, forbidden = rng.integers(0, 600, (2, 900))
+    options = {"ties": ties, "constraint": Constraint.of(pick, forbidden, 600)}
     expected = balance_greedy(counts, screening="never", **options)
     found = balance_greedy(counts, candidates=64, holders=Holders(3), **options)
     assert found.rows.tolist() == expected.rows.tolist()
 
 
 @pytest.mark.slow
-def test_processes_order_a_file_alike(tmp_path, monkeypatch):
+def test_processes_give_the_same_order(tmp_path, monkeypatch):
     monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
     counts, ties = drawn(500, 3)
     np.save(tmp_path / "counts.npy", counts)
@@ -167,7 +167,7 @@ def test_progress_ends_at_k():
         (np.full((3, 2), 2**51), "2\\^53"),
     ],
 )
-def test_counts_that_are_refused(counts, message):
+def test_invalid_counts_raise(counts, message):
     with pytest.raises(DataError, match=message):
         balance_greedy(counts, ties=keys(3))
 
@@ -184,35 +184,35 @@ def test_counts_that_are_refused(counts, message):
         ({"screening": "maybe"}, "'maybe'.*'auto', 'always', 'never'"),
     ],
 )
-def test_arguments_that_cannot_be_used(options, message):
+def test_invalid_arguments_raise(options, message):
     with pytest.raises(ParameterError, match=message):
         balance_greedy(np.eye(4, dtype=int), **({"ties": keys(4)} | options))
 
 
-def test_the_bound_is_never_exceeded():
+def test_gains_do_not_exceed_the_bound():
     rng = np.random.default_rng(0)
     counts = (10.0 ** rng.uniform(0, 5, (80, 5))).astype(int) * (rng.random((80, 5)) < 0.6)
     counts[:, 4] = 0
-    counts[:3, 4] = 5  # a class that the set has not met
+    counts[:3, 4] = 5  # a class that is not in the set
     order = np.flatnonzero(counts.any(axis=1))
     left = np.zeros(80, bool)
     left[order] = True
     tally = Tally(counts, 0, np.arange(80))
     tally.group(np.arange(5), left)
     mix = counts[10:14].sum(axis=0)
-    found = tally.refresh(Course().frame(mix.astype(float)), np.empty(0, np.int64), 80)
-    greedy = Greedy(found.patterns(), mix)
+    frame = Trajectory().frame(mix.astype(float))
+    greedy = Greedy(tally.refresh(frame, np.empty(0, np.int64), 80).patterns(), mix)
     pats = greedy.patterns
-    base, met = greedy.mix.copy(), greedy.mix > 0
+    base, present = greedy.mix.copy(), greedy.mix > 0
     terms = greedy._terms(greedy._evaluate(pats.p, pats.t))
     for added in (0, 10, 11, 12, 13, 14):
-        greedy.mix += counts[added + 5] * (added > 0) * met
+        greedy.mix += counts[added + 5] * (added > 0) * present
         greedy.total = float(greedy.mix.sum())
         h, w = greedy._prices()
-        shrunk = float((base[met] / greedy.mix[met]).min())
-        bound = (greedy._weights(w - h, shrunk) @ terms).astype(float)
+        ratio = float((base[present] / greedy.mix[present]).min())
+        bound = (greedy._weights(w - h, ratio) @ terms).astype(float)
         gain = (greedy._evaluate(pats.p, pats.t) - h) * (greedy.total + pats.t)
         assert (gain <= bound + 1e-6 * np.abs(bound)).all()
-        if not added:  # fresh remainders: tight, but for the term of t squared
+        if not added:  # with new remainders, the bound is tight except for the term of t squared
             slack = np.square(pats.t) / (2 * greedy.total)
             assert (bound - gain <= slack + 1e-3 * pats.t + 1e-3).all()

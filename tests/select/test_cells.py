@@ -1,4 +1,4 @@
-"""k-center inside cells: exact at first, nested, and within the radius that is said."""
+"""k-center in cells: exact first picks, nested orders, and the covering radius."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pool():
 
 @settings(max_examples=8, deadline=None)
 @given(n=st.integers(20, 40), exact=st.integers(1, 9), seed=st.integers(0, 99))
-def test_the_order_is_nested_and_covers_as_said(n, exact, seed):
+def test_order_is_nested_and_distances_bound_the_radius(n, exact, seed):
     x, options = drawn(n, seed)
     whole = picked(x, n, exact, options)
     assert sorted(whole.found.rows.tolist()) == list(range(n))
@@ -56,7 +56,7 @@ def test_the_order_is_nested_and_covers_as_said(n, exact, seed):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_a_cell_goes_on_from_the_first_picks(pool, metric):
+def test_cells_continue_from_the_first_picks(pool, metric):
     x, options = drawn(90, 4)
     found = picked(x, 60, 9, options, metric=metric).found
     centres = found.rows[:9]
@@ -74,7 +74,7 @@ def test_a_cell_goes_on_from_the_first_picks(pool, metric):
     assert found.rows[9:].tolist() == best[:51]
 
 
-def test_with_one_cell_all_is_exact():
+def test_one_cell_equals_exact_k_center():
     x, options = drawn(60, 1)
     two = picked(x, 60, 40, options)
     assert two.cells == 1
@@ -84,7 +84,7 @@ def test_with_one_cell_all_is_exact():
     assert picked(x, 10, 40, options).cells == 0
 
 
-def test_rules_and_given_rows_hold():
+def test_constraint_and_given_rows_apply():
     x, options = drawn(100, 3)
     pairs = Constraint.of(np.arange(100), (np.arange(100) + 1) % 100, 100)
     held = {"given": [7, 8], "start": None, "constraint": pairs}
@@ -99,7 +99,7 @@ def test_rules_and_given_rows_hold():
         np.testing.assert_array_equal(picked(x, k, 6, options, **held).found.rows, whole[:k])
 
 
-def test_cells_have_a_size_and_copies_stay_together(pool):
+def test_cells_are_limited_in_size_except_for_identical_rows(pool):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.random((700, 3)), np.ones((300, 3))]).astype(np.float32)
     rows = np.arange(1000)
@@ -111,7 +111,7 @@ def test_cells_have_a_size_and_copies_stay_together(pool):
     assert len(divide(x, rows, 1000, np.random.default_rng(1), metric="euclidean", pool=pool)) == 1
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_raise():
     x, options = drawn(30, 0)
     with pytest.raises(ParameterError, match="exact=0"):
         picked(x, 5, 0, options)

@@ -37,7 +37,7 @@ def papers_rule(x, delta, rng):
 
 
 @pytest.mark.parametrize(("delta", "seed"), [(0.05, 0), (0.02, 1), (0.1, 2)])
-def test_the_elbow_is_that_of_the_papers_text(delta, seed):
+def test_elbow_equals_the_text_of_the_paper(delta, seed):
     x = blobs(seed=seed)
     found = vendi_elbow(x, stream(seed), delta=delta, warm=False, vendi_rows=None)
     k, labels = papers_rule(x, delta, stream(seed))
@@ -49,7 +49,7 @@ def test_the_elbow_is_that_of_the_papers_text(delta, seed):
 
 
 def released_rule(scores, delta, patience):
-    """The challenge's code: the mean change against the best so far, of the last `patience`."""
+    """As in the code of the challenge: mean of the last `patience` changes against the best."""
     best, changes = scores[0], []
     for i, score in enumerate(scores[1:], start=1):
         changes.append(abs(best - score) / score)
@@ -59,7 +59,7 @@ def released_rule(scores, delta, patience):
     return None
 
 
-def test_the_released_rule_stops_at_the_mean_change_and_fits_one_more():
+def test_released_rule_stops_at_the_mean_change_and_fits_one_more():
     x = blobs()
     found = vendi_elbow(x, stream(), delta=0.1, stop="mean")
     last = len(found.scores) - 1
@@ -68,7 +68,7 @@ def test_the_released_rule_stops_at_the_mean_change_and_fits_one_more():
     assert found.k == len(found.scores) + 2  # scores begin at K = 2, and the fit is one further
 
 
-def test_a_change_upwards_counts_as_a_change():
+def test_increase_counts_as_a_change():
     assert not cluster._flat([2.0, 1.0, 2.0, 1.0], 0.1, 3, "consecutive")
     assert not cluster._flat([2.0, 1.0, 1.0, 1.0], 0.1, 3, "consecutive")
     assert cluster._flat([2.0, 1.0, 1.0, 1.0, 1.0], 0.1, 3, "consecutive")
@@ -76,7 +76,7 @@ def test_a_change_upwards_counts_as_a_change():
     assert cluster._flat([1.0, 1.05], 0.1, 3, "mean")
 
 
-def test_a_warm_search_finds_the_blobs():
+def test_warm_search_finds_the_blobs():
     x = blobs(k=5)
     found = vendi_elbow(x, stream(), delta=0.05)
     assert found.labels.shape == (150,)
@@ -101,30 +101,30 @@ def test_the_search_ends_when_each_distinct_row_is_a_cluster(warm):
     assert vendi_elbow(rows, stream(), delta=1e-9, max_k=None).k == 4
 
 
-def test_the_released_rule_never_asks_for_more_clusters_than_rows():
+def test_released_rule_never_uses_more_clusters_than_rows():
     x = np.tile(np.eye(3, dtype=np.float32), 1) + 1
     found = vendi_elbow(x, stream(), delta=10, stop="mean", patience=1)
     assert found.k == 3
 
 
-def test_rows_alike_are_one_cluster_without_a_warning():
+def test_identical_rows_are_one_cluster_without_a_warning():
     found = vendi_elbow(np.ones((9, 3)), stream())
     assert (found.k, found.stopped) == (1, "n")
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_a_tiny_pool_is_its_own_clusters(n):
+def test_rows_of_tiny_pools_are_single_clusters(n):
     found = vendi_elbow(blobs()[:n], stream())
     assert found.labels.tolist() == list(range(n))
     assert (found.k, found.scores, found.stopped) == (n, (), "n")
 
 
-def test_k_by_hand_searches_nothing():
+def test_given_k_skips_the_search():
     found = vendi_elbow(blobs(), stream(), clusters=7)
     assert (found.k, found.scores, found.stopped) == (7, (), "given")
 
 
-def test_a_large_cluster_is_scored_by_a_sample():
+def test_large_clusters_are_scored_on_a_sample():
     x = blobs(k=2, each=200)
     sampled = vendi_elbow(x, stream(), vendi_rows=50, max_k=3, delta=1e-9).scores
     full = vendi_elbow(x, stream(), vendi_rows=None, max_k=3, delta=1e-9).scores
@@ -143,7 +143,7 @@ def test_a_large_cluster_is_scored_by_a_sample():
         ({"clusters": 121}, "clusters=121. Allowed: 1 to 120, the number of rows"),
     ],
 )
-def test_options_out_of_range_are_refused(options, message):
+def test_options_out_of_range_raise(options, message):
     with pytest.raises(ParameterError, match=message):
         vendi_elbow(blobs(), stream(), **options)
 
@@ -158,7 +158,7 @@ def test_labels_are_the_same_on_one_thread_and_on_two():
         assert one.tobytes() == two.tobytes()
 
 
-def test_kmeans_gives_labels_without_gaps_and_squared_distances():
+def test_kmeans_returns_consecutive_labels_and_squared_distances():
     x = blobs()
     labels, centres, gap = kmeans(x, 4, stream())
     assert np.unique(labels).tolist() == [0, 1, 2, 3]
@@ -173,7 +173,7 @@ def test_progress_counts_the_fits():
     assert ticks[-1].step == "searching the number of clusters"
 
 
-def test_rows_join_the_nearest_centre():
+def test_rows_are_assigned_to_the_nearest_centre():
     rng = np.random.default_rng(0)
     x, centres = rng.normal(size=(9000, 3)), rng.normal(size=(5, 3))
     gap = ((x[:, None] - centres[None]) ** 2).sum(axis=2)

@@ -1,4 +1,4 @@
-"""One run over several gains, against loops that compute everything anew at each step."""
+"""Greedy selection by several gains, compared with loops that recompute every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRID = [0, 0.25, 0.5, 1, 1.5, 3, 7.75]
 
 @st.composite
 def pools(draw, largest=14):
-    """Rows on a grid (ties are exact), counts, a reference, keys and what is given."""
+    """Rows on a grid (with exact ties), counts, reference rows, keys and given rows."""
     n, d = draw(st.integers(1, largest)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 9999)))
     x = rng.choice(GRID, (n, d)).astype(draw(st.sampled_from([np.float16, np.float32, np.float64])))
@@ -92,7 +92,7 @@ def test_balance_alone_is_class_balance(pool, bound, scale):
     assert found == expected.rows.tolist()
 
 
-def test_larger_pools_agree_too():
+def test_single_gains_in_larger_pools():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(900, 24)).astype(np.float32) * rng.gamma(2, size=(900, 1))
     x[40:60] = x[:20]
@@ -142,7 +142,7 @@ def normalised_entropy(mix):
 
 
 class Textbook:
-    """Gains computed anew from the set of picks."""
+    """Compute gains from the set of picks."""
 
     def __init__(self, x, counts, reference):
         self.x, self.counts = x.astype(float), counts[:, counts.any(axis=0)]
@@ -188,7 +188,7 @@ class Textbook:
 
 
 def textbook(gains, weights, combine, scale, ties, held, constraint):
-    """The loop as it is written down, one pick after the other."""
+    """The literal loop, pick by pick."""
     n = ties.size
     picks, order, top = held.tolist(), [], {}
     state = constraint.open(held)
@@ -226,7 +226,7 @@ def textbook(gains, weights, combine, scale, ties, held, constraint):
     pools(), st.sampled_from([(1, 1, 1), (1, 0.5, -0.3), (2, -1, 0.7), (0, 1, 1)]),
     st.sampled_from(["step", "first"]), st.booleans(),
 )  # fmt: skip
-def test_sums_and_products_are_those_of_brute_force(pool, weights, scale, bound):
+def test_sums_and_products_equal_brute_force(pool, weights, scale, bound):
     x, counts, reference, ties, held = pool
     n = len(x)
     constraint = forbidding(n) if bound else Constraint(n)
@@ -246,7 +246,7 @@ def test_sums_and_products_are_those_of_brute_force(pool, weights, scale, bound)
 
 
 def best_product(by_hand, names, weights, ties, held):
-    """Greedy over the product of objectives of whole sets, each computed anew."""
+    """Greedy loop over the product of objectives, each recomputed for the whole set."""
     picks, n = held.tolist(), ties.size
     while len(picks) < n:
         left = [i for i in range(n) if i not in picks]
@@ -266,7 +266,7 @@ def best_product(by_hand, names, weights, ties, held):
 
 @settings(max_examples=60)
 @given(pools(9), st.sampled_from([(1, 1, 1), (1, 0, 0.25), (2, 1, 0.5), (0, 1, 0)]))
-def test_the_scale_total_multiplies_objectives_of_whole_sets(pool, weights):
+def test_scale_total_multiplies_objectives_of_whole_sets(pool, weights):
     x, counts, reference, ties, held = pool
     names = ("diversity", "coverage", "balance")
     vectors = Vectors(x, "euclidean")
@@ -278,7 +278,7 @@ def test_the_scale_total_multiplies_objectives_of_whole_sets(pool, weights):
     assert found.rows.tolist() == best_product(by_hand, names, weights, ties, held)
 
 
-def test_distances_to_a_power_are_summed():
+def test_powers_of_distances_are_summed():
     x = np.array([[0.0], [1.0], [4.0], [4.5]])
     vectors = Vectors(x, "euclidean")
     plain, squared = Diversity(vectors, 0), Diversity(vectors, 0, power=2)
@@ -289,7 +289,7 @@ def test_distances_to_a_power_are_summed():
     assert order_of(Diversity(vectors, 0, power=2), ties) == [0, 3, 1, 2]
 
 
-def test_a_total_does_not_throw_out_rows_that_add_nothing_to_one_objective():
+def test_scale_total_keeps_rows_without_gain_in_one_objective():
     # Row 2 is a copy of row 0 of the missing class, row 1 is far away and of the class at hand.
     x = np.array([[0.0], [1.0], [0.0], [9.0]])
     counts = np.array([[8, 0], [8, 0], [0, 8], [8, 0]])
@@ -305,7 +305,7 @@ def test_a_total_does_not_throw_out_rows_that_add_nothing_to_one_objective():
     assert after == {"step": [3, 0, 1], "total": [3, 0, 2]}
 
 
-def test_sums_of_scores_are_products_only_step_by_step():
+def test_scale_total_multiplies_sums_of_scores():
     one, other = np.array([1.0, 0.9, 0.1, 0.1]), np.array([0.1, 0.2, 0.9, 1.0])
     ties = np.arange(4, dtype=np.uint64)
     found = combined_greedy(
@@ -316,14 +316,14 @@ def test_sums_of_scores_are_products_only_step_by_step():
     assert order_of(Fixed(one), ties, combine="product", scale="total") == [0, 1, 2, 3]
 
 
-def test_the_divergence_is_that_of_equal_shares_from_those_of_the_union():
+def test_divergence_of_uniform_shares_from_the_union():
     counts = np.array([[5, 5, 0], [30, 10, 0], [10, 0, 0]])
     assert Balance(counts, "divergence").values() == pytest.approx(
         [1, -2 / np.log2(0.75 * 0.25), 2 / 33]
     )
 
 
-def test_the_concave_form_counts_each_class_relative_to_the_pool():
+def test_concave_form_is_relative_to_the_pool():
     counts = np.array([[90, 0, 0], [90, 0, 0], [0, 4, 0], [0, 0, 6], [20, 0, 0]])
     gain = Balance(counts, "concave")
     assert gain.values() == pytest.approx(
@@ -338,7 +338,7 @@ def test_the_concave_form_counts_each_class_relative_to_the_pool():
 # --- fixed scores, order and turns --------------------------------------------------------------
 
 
-def test_fixed_scores_are_sorted_and_put_back_as_in_the_loop():
+def test_sorted_fixed_scores_equal_the_loop_with_constraint():
     rng = np.random.default_rng(0)
     score, ties = rng.integers(0, 5, 40) / 5, rng.permutation(40).astype(np.uint64)
     constraint, late = forbidding(40), rng.integers(0, 2, 40)
@@ -355,7 +355,7 @@ def test_fixed_scores_are_sorted_and_put_back_as_in_the_loop():
         assert sorted_.gain.tolist() == pytest.approx(score[sorted_.rows])
 
 
-def test_turns_go_round_and_empty_groups_are_passed_over():
+def test_turns_alternate_and_skip_empty_groups():
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     turns, ties = np.array([0, 0, 0, 1, 2, 2]), np.arange(6, dtype=np.uint64)
     assert order_of(Fixed(score), ties, turns=turns) == [0, 3, 4, 1, 5, 2]
@@ -363,7 +363,7 @@ def test_turns_go_round_and_empty_groups_are_passed_over():
     assert order_of(Fixed(score), ties, turns=turns, late=late) == [0, 3, 1, 2, 4, 5]
 
 
-def test_rows_that_come_before_are_picked_as_far_as_they_may():
+def test_initial_rows_are_picked_unless_forbidden():
     score, ties = np.linspace(0, 1, 6), np.arange(6, dtype=np.uint64)
     pairs = Constraint.of([0, 1], [1, 0], 6)
     found = order_of(Fixed(score), ties, before=[0, 1, 2], constraint=pairs)
@@ -373,14 +373,14 @@ def test_rows_that_come_before_are_picked_as_far_as_they_may():
     assert order_of(gain, np.arange(5, dtype=np.uint64), before=[0]) == [0, 3, 4, 1, 2]
 
 
-def test_a_quota_is_kept_in_each_step():
+def test_quota_applies_in_each_step():
     code = np.array([0, 0, 0, 1, 1, 1])
     constraint = Constraint(6, quotas=(Quota("city", code, most=2),))
     score, ties = np.linspace(1, 0.5, 6), np.arange(6, dtype=np.uint64)
     assert order_of(Fixed(score), ties, constraint=constraint) == [0, 1, 3, 4, 2, 5]
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_raise():
     ties = np.arange(3, dtype=np.uint64)
     mixture = Mixture([Fixed(np.zeros(3))], [1.0])
     with pytest.raises(ParameterError, match="k=4"):

@@ -1,4 +1,4 @@
-"""Constraints against loops that keep them literally."""
+"""Constraints, compared with loops that apply them literally."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foveate.select.sampling import round_robin
 
 @st.composite
 def constraints(draw, largest=24):
-    """Some pairs between some groups of rows, in one direction or both."""
+    """Random pairs between groups of rows, in one direction or both."""
     n = draw(st.integers(1, largest))
     m = draw(st.integers(1, n))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
@@ -26,7 +26,7 @@ def constraints(draw, largest=24):
 
 
 def forbids(constraint):
-    """The constraint as a set of row numbers for each row."""
+    """Convert a constraint to the set of forbidden rows of each row."""
     if constraint.empty:
         return [set() for _ in range(len(constraint))]
     (constraint,) = constraint.rules
@@ -41,7 +41,7 @@ def forbids(constraint):
 
 
 def by_hand(best, constraint):
-    """Take the row that `best` names among those left; what it forbids waits for a second turn."""
+    """Pick the row that `best` chooses, until none is left; then repeat for the forbidden rows."""
     edges, left, waiting, taken = forbids(constraint), set(range(len(constraint))), set(), []
     for turn in range(2):
         while left:
@@ -60,7 +60,7 @@ def ties_of(rng, n):
 
 
 @given(constraints())
-def test_an_order_is_filtered_as_by_hand(made):
+def test_apply_equals_literal_loop(made):
     constraint, rng = made
     order = rng.permutation(len(constraint))
     place = order.tolist().index
@@ -74,7 +74,7 @@ def test_an_order_is_filtered_as_by_hand(made):
 
 
 @given(constraints())
-def test_rows_in_another_order_are_forbidden_all_the_same(made):
+def test_take_permutes_the_constraint(made):
     constraint, rng = made
     rows = rng.permutation(len(constraint))
     place = np.argsort(rows)
@@ -82,7 +82,7 @@ def test_rows_in_another_order_are_forbidden_all_the_same(made):
     assert forbids(constraint.take(rows)) == moved
 
 
-def test_nothing_is_forbidden_without_pairs():
+def test_empty_constraint_forbids_nothing():
     assert Constraint.of([], [], 3).empty
     assert not Constraint.of([0], [1], 3).empty
     assert not Constraint.of([], [], 3, group=[0, 1, 0]).empty
@@ -90,7 +90,7 @@ def test_nothing_is_forbidden_without_pairs():
 
 
 @given(constraints(), st.integers(1, 5), st.sampled_from(["auto", "always", "never"]))
-def test_class_balance_keeps_a_constraint_in_each_step(made, classes, screening):
+def test_class_balance_with_constraint_equals_literal_loop(made, classes, screening):
     constraint, rng = made
     n = len(constraint)
     counts = rng.choice([0, 0, 1, 2, 5, 10], (n, classes))
@@ -135,7 +135,7 @@ def test_class_balance_of_many_rows_does_not_depend_on_screening(screening):
 
 
 @given(constraints(), st.integers(2, 9), st.integers(2, 9))
-def test_kcenter_keeps_a_constraint_in_each_step(made, block, candidates):
+def test_kcenter_with_constraint_equals_literal_loop(made, block, candidates):
     constraint, rng = made
     n = len(constraint)
     x = rng.integers(0, 4, (n, 2)).astype(np.float64)
@@ -162,7 +162,7 @@ def test_kcenter_keeps_a_constraint_in_each_step(made, block, candidates):
 
 
 @given(constraints())
-def test_given_rows_forbid_too(made):
+def test_given_rows_forbid_others(made):
     constraint, rng = made
     n = len(constraint)
     given_rows = rng.permutation(n)[: int(rng.integers(1, n + 1))]
@@ -180,7 +180,7 @@ def test_given_rows_forbid_too(made):
 
 
 @given(constraints(), st.integers(1, 4))
-def test_turns_pass_over_what_is_forbidden(made, k):
+def test_round_robin_skips_forbidden_rows(made, k):
     constraint, rng = made
     n = len(constraint)
     groups = rng.integers(0, k, n)
@@ -210,10 +210,10 @@ def test_turns_pass_over_what_is_forbidden(made, k):
     assert found.tolist() == first + turns(rest, keep=False)[0]
 
 
-def test_a_pair_that_is_named_twice_counts_once():
+def test_repeated_pairs_count_once():
     twice = Constraint.of([0, 2, 0, 0], [1, 1, 1, 1], 3)
     once = Constraint.of([0, 2], [1, 1], 3)
-    for one, other in zip(twice.rules, once.rules, strict=True):
-        np.testing.assert_array_equal(one.forbidden, other.forbidden)
-        np.testing.assert_array_equal(one.start, other.start)
+    for rule, expected in zip(twice.rules, once.rules, strict=True):
+        np.testing.assert_array_equal(rule.forbidden, expected.forbidden)
+        np.testing.assert_array_equal(rule.start, expected.start)
     assert twice.open([0]).free.tolist() == once.open([0]).free.tolist()

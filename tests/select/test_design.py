@@ -1,4 +1,4 @@
-"""The greedy design: against its formula written out, and at its limits."""
+"""The greedy design, compared with its formula, and limiting cases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foveate.select.design import greedy_design
 
 
 def literal(kernel, worth, noise):
-    """Write the greedy design out: at each step condition on all that was picked, at once."""
+    """Literal greedy design: each step conditions on all previous picks at once."""
     n, picked, gains = len(worth), [], []
     while len(picked) < n:
         own = kernel.copy()
@@ -41,7 +41,7 @@ def problem(n, seed):
 
 
 @given(st.integers(1, 8), st.integers(0, 999), st.floats(0.05, 2))
-def test_it_is_the_formula_written_out(n, seed, noise):
+def test_design_equals_its_formula(n, seed, noise):
     kernel, worth = problem(n, seed)
     before = kernel.copy()
     order, gains = greedy_design(kernel, worth, noise)
@@ -52,7 +52,7 @@ def test_it_is_the_formula_written_out(n, seed, noise):
 
 
 @given(st.integers(1, 8), st.integers(0, 999))
-def test_the_first_item_takes_away_most(n, seed):
+def test_first_item_reduces_the_variance_most(n, seed):
     kernel, worth = problem(n, seed)
     noise = 0.3
     doubt = worth @ (np.diagonal(kernel) + noise)
@@ -66,21 +66,21 @@ def test_the_first_item_takes_away_most(n, seed):
     assert gains[0] == pytest.approx(doubt - min(left))
 
 
-def test_items_that_share_nothing_are_sorted_by_worth():
+def test_independent_items_are_sorted_by_value():
     worth = np.array([0.3, 0.9, 0.1, 0.5])
     order, gains = greedy_design(np.eye(4), worth, 0.5)
     assert order.tolist() == [1, 3, 0, 2]
     np.testing.assert_allclose(gains, 1.5 * worth[order])
 
 
-def test_a_duplicate_waits_until_others_are_known():
+def test_duplicates_are_picked_late():
     kernel = np.eye(4)
     kernel[0, 1] = kernel[1, 0] = 1.0
     order, _ = greedy_design(kernel, np.array([1.0, 0.99, 0.8, 0.7]), 0.01)
     assert order.tolist() == [0, 2, 3, 1]
 
 
-def test_gains_never_rise_and_every_item_comes_once():
+def test_gains_do_not_increase_and_items_are_unique():
     kernel, worth = problem(40, 3)
     worth[::3] = 0
     order, gains = greedy_design(kernel, worth, 0.1)
@@ -89,6 +89,6 @@ def test_gains_never_rise_and_every_item_comes_once():
     assert (gains >= 0).all()
 
 
-def test_nothing_has_an_empty_order():
+def test_empty_input_gives_an_empty_order():
     order, gains = greedy_design(np.zeros((0, 0)), np.zeros(0), 1.0)
     assert len(order) == len(gains) == 0

@@ -1,4 +1,4 @@
-"""Near-duplicates: planted groups, and rules against loops."""
+"""Near-duplicates: planted groups, and the rules compared with plain loops."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def test_pairs_are_the_nearest_rows_of_each():
+def test_pairs_are_the_nearest_rows():
     x = scattered(200)
     found = pairs_of(x)
     full = np.sqrt(np.maximum(2 - 2 * unit(x) @ unit(x).T, 0))
@@ -49,7 +49,7 @@ def test_pairs_are_the_nearest_rows_of_each():
     assert found.spacing == pytest.approx(np.sort(full, axis=1)[:, 7])
 
 
-def test_planted_copies_are_groups_and_nothing_else_is():
+def test_only_planted_copies_are_grouped():
     x = scattered()
     near = x[:5] + 0.01 * scattered(5, seed=2)
     both = np.concatenate([x, near, x[10:12]])
@@ -60,7 +60,7 @@ def test_planted_copies_are_groups_and_nothing_else_is():
     assert all(group[i] == group[expected[i]] for i in range(67))
 
 
-def test_a_group_may_have_several_copies_but_not_any_number():
+def test_number_of_copies_in_a_group_is_limited():
     x = scattered(40)
     three = np.concatenate([x, x[:1] + 0.01 * scattered(2, seed=4)])
     assert len(set(by_gap(pairs_of(three))[[0, 40, 41]])) == 1
@@ -70,24 +70,24 @@ def test_a_group_may_have_several_copies_but_not_any_number():
 
 
 @pytest.mark.parametrize("d", [3, 8, 20])
-def test_rows_at_random_are_rarely_taken_for_copies(d):
+def test_random_rows_are_rarely_grouped(d):
     pairs = pairs_of(scattered(500, d))
     assert 0.6 * (d - 1) < dimension(pairs) <= d
     assert len(set(by_gap(pairs).tolist())) > 0.97 * 500
 
 
-def test_identical_rows_are_found_however_many():
+def test_any_number_of_identical_rows_is_grouped():
     x = np.concatenate([scattered(30), np.repeat(scattered(1, seed=9), 100, axis=0)])
     assert len(set(by_gap(pairs_of(x), chance=0.001).tolist())) == 31
     assert len(set(by_threshold(pairs_of(x), 0.0, np.arange(130)).tolist())) == 31
 
 
-def test_two_rows_of_a_pool_are_no_copies_for_want_of_others():
+def test_two_rows_without_others_are_not_grouped():
     assert by_gap(pairs_of(scattered(2))).tolist() == [0, 1]
 
 
 @given(st.integers(1, 16), st.floats(0, 2), st.integers(0, 99))
-def test_a_threshold_keeps_what_no_kept_row_is_near(n, distance, seed):
+def test_by_threshold_equals_literal_loop(n, distance, seed):
     x = np.random.default_rng(seed).integers(-2, 3, (n, 3)).astype(float)
     pairs = pairs_of(x, seed)
     order = np.random.default_rng(seed).permutation(n)
@@ -105,7 +105,7 @@ def test_a_threshold_keeps_what_no_kept_row_is_near(n, distance, seed):
         assert found[row] == own or (own, found[row]) in near
 
 
-def test_of_a_group_the_row_least_like_the_centre_is_kept():
+def test_representative_is_least_similar_to_the_centre():
     x = scattered(50)
     both = np.concatenate([x, x[:6] + 0.02 * scattered(6, seed=5)])
     pairs = pairs_of(both)
@@ -117,7 +117,7 @@ def test_of_a_group_the_row_least_like_the_centre_is_kept():
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.9, 1.0])
-def test_a_share_is_kept_and_copies_go_first(keep):
+def test_by_share_removes_copies_first(keep):
     x = scattered(80)
     both = np.concatenate([x, x[:20] + 0.001 * scattered(20, seed=6)])
     found = by_share(pairs_of(both), keep, ties_of(100))
@@ -129,7 +129,7 @@ def test_a_share_is_kept_and_copies_go_first(keep):
 
 @given(st.integers(0, 999), st.sampled_from([0.3, 0.5, 0.8]), st.integers(1, 5))
 @settings(max_examples=30)
-def test_no_part_loses_more_than_its_share(seed, keep, count):
+def test_by_share_keeps_the_share_of_each_part(seed, keep, count):
     draw = np.random.default_rng(seed)
     x = np.concatenate([scattered(60, seed=seed), scattered(60, seed=seed)[:10]])
     parts = draw.integers(0, 9, (70, count)) * (draw.random((70, count)) < 0.4)
@@ -137,12 +137,12 @@ def test_no_part_loses_more_than_its_share(seed, keep, count):
     kept = found == np.arange(70)
     copies = parts[60:].sum(axis=0)  # the same numbers once more: these go in any case
     assert (parts[kept].sum(axis=0) >= np.floor(keep * parts.sum(axis=0)) - copies).all()
-    assert (found[found] == found).all()  # what stands for others is kept
+    assert (found[found] == found).all()  # representatives are kept
     assert kept.sum() >= int(keep * 70)
     assert kept.sum() <= 60
 
 
-def test_more_rows_than_a_cell_holds(monkeypatch):
+def test_pools_with_several_cells(monkeypatch):
     monkeypatch.setattr("foveate.select.duplicates._CELL", 50)
     x = np.concatenate([scattered(300), scattered(300)[:40] * 3])  # other lengths
     pairs = near_pairs(x, np.random.default_rng(0), ties_of(340))

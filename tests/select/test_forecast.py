@@ -6,7 +6,7 @@ from foveate.select.forecast import Forecast, duration, forecast
 
 @pytest.fixture
 def slow(monkeypatch):
-    """A machine of a million multiply-adds and a thousand logarithms per second."""
+    """A machine with a million multiply-adds and a thousand logarithms per second."""
     monkeypatch.setattr(module, "_speeds", lambda: (1e6, 1e3))
 
 
@@ -23,11 +23,11 @@ def slow(monkeypatch):
         (5 * 86400, "5 days"),
     ],
 )
-def test_a_duration_is_said_as_a_person_would(seconds, text):
+def test_durations_are_formatted_as_text(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_forecast_is_a_sentence():
+def test_forecast_is_formatted_as_a_sentence():
     assert str(Forecast(300, 5e6)) == "about 5 minutes and 5 MB of extra memory"
 
 
@@ -54,7 +54,7 @@ def test_coverage_changes_less_with_each_pick(slow):
 
 
 @pytest.mark.parametrize("method", ["typiclust", "hierarchical", "semdedup"])
-def test_methods_on_clusters_take_many_passes(slow, method):
+def test_cluster_methods_take_many_passes(slow, method):
     small, large = (forecast(method, n, 64, 5, 9).seconds for n in (10**4, 10**6))
     assert forecast("random", 10**4, 64, 5, 9).seconds < small < large
 
@@ -64,13 +64,13 @@ def test_memory_grows_with_the_pool(slow):
         assert forecast(method, 10**6, 64, 5, 9).memory > forecast(method, 10**3, 64, 5, 9).memory
 
 
-def test_the_speed_of_this_machine_is_measured_once():
+def test_machine_speed_is_measured_once():
     module._speeds.cache_clear()
     assert module._speeds() is module._speeds()
     assert min(module._speeds()) > 1e5
 
 
-def test_cells_spare_most_of_a_deep_k_center(slow):
+def test_cells_reduce_the_cost_of_a_deep_k_center(slow):
     n, k = 10**7, 10**6
     exact = forecast("kcenter", n, 512, 0, k)
     assert forecast("kcenter", n, 512, 0, k, 1000).seconds < exact.seconds / 100

@@ -1,4 +1,4 @@
-"""The order of a tree against its definition."""
+"""The order of a tree, compared with its definition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foveate.select.hierarchy import from_centre, grow_tree, in_turns
 
 
 def by_hand(rows, path, keys, depth):
-    """Take the branches of a node in turn; `path` names the branch of each row at each level."""
+    """Alternate between the branches of a node; `path` is the branch of each row at each level."""
     if depth == 0:
         return list(rows)
     branches = {}
@@ -41,7 +41,7 @@ def trees(draw):
 
 
 @given(trees())
-def test_branches_take_turns_at_every_node(made):
+def test_branches_alternate_at_every_node(made):
     tree, leaf, keys = made
     path = {}
     for row in leaf.tolist():
@@ -54,7 +54,7 @@ def test_branches_take_turns_at_every_node(made):
 
 
 @given(trees(), st.integers(0, 99))
-def test_what_is_forbidden_comes_last(made, seed):
+def test_forbidden_rows_come_last(made, seed):
     tree, leaf, keys = made
     n = leaf.size
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def test_what_is_forbidden_comes_last(made, seed):
     assert constraint.open().admit(rows).tolist() == rows[:first].tolist()
 
 
-def test_a_small_branch_gets_as_much_as_a_large_one():
+def test_small_and_large_branches_get_equal_shares():
     rng = np.random.default_rng(0)
     sea, town = rng.normal(0, 1, (480, 4)), rng.normal(40, 1, (20, 4))
     x = np.concatenate([sea, town])
@@ -85,7 +85,7 @@ def test_distances_to_centres():
     assert from_centre(x[:1], np.zeros(1, np.int64), np.zeros((1, 2))).tolist() == [0]
 
 
-def test_a_sample_is_fitted_and_the_others_join():
+def test_clusters_are_fitted_on_a_sample():
     rng = np.random.default_rng(1)
     x = np.concatenate([rng.normal(0, 0.1, (50, 3)), rng.normal(9, 0.1, (50, 3))])
     tree, _ = grow_tree(x, [2], rng, 10)

@@ -1,4 +1,4 @@
-"""Confident learning by hand, and the share of a group against the likelihood itself."""
+"""Confident learning: examples by hand, and the share of a group by maximum likelihood."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_thresholds_and_joint_by_hand():
     np.testing.assert_allclose(confident_joint(P, Y), [[2, 1], [0, 2]])
 
 
-def test_calibration_brings_rows_to_their_labels():
+def test_calibration_matches_the_labels():
     # Of three labelled 0 only two count, one each way: 1.5 and 1.5.
     p = np.array([[0.95, 0.05], [0.1, 0.9], [0.5, 0.5], [0.3, 0.7], [0.2, 0.8]])
     limits = [(0.95 + 0.1 + 0.5) / 3, 0.75]
@@ -34,7 +34,7 @@ def test_calibration_brings_rows_to_their_labels():
     np.testing.assert_allclose(confident_joint(p, Y), [[1.5, 1.5], [0, 2]])
 
 
-def test_a_class_without_examples_is_never_confidently_present():
+def test_class_without_examples_is_never_confident():
     p = np.array([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1]])
     y = np.array([0, 0])
     assert thresholds(p, y)[1:].tolist() == [np.inf, np.inf]
@@ -59,7 +59,7 @@ def test_without_confusion_every_label_is_kept(classes, seed):
     assert ((some >= 0) & (some <= 1 + 1e-9)).all()
 
 
-def test_a_label_of_an_unknown_class_is_kept():
+def test_labels_of_unknown_classes_are_kept():
     p = np.array([[1.0, 0.0], [1.0, 0.0]])
     assert kept_shares(p, np.array([1, 0]), np.eye(2))[0] == 1
 
@@ -71,7 +71,7 @@ def test_wrong_is_bayes_rule():
 
 @given(st.integers(2, 5), st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
-def test_the_share_makes_the_labels_most_likely(classes, seed):
+def test_share_maximises_the_likelihood(classes, seed):
     draw = np.random.default_rng(seed)
     p = draw.dirichlet(np.full(classes, 0.5), (1, 6))
     counts = draw.integers(0, 9, (1, 6, classes))
@@ -86,7 +86,7 @@ def test_the_share_makes_the_labels_most_likely(classes, seed):
     assert reached >= fit.max() - 0.01 * counts.sum()
 
 
-def test_what_a_patch_shows_is_what_its_labels_say_where_that_is_open():
+def test_ambiguous_classes_follow_the_labels():
     # The probe cannot tell 0 from 1, and excludes 2; the patch is labelled 0 throughout, or 2.
     p = np.broadcast_to(np.array([0.49, 0.49, 0.02]), (2, 8, 3))
     counts = np.zeros((2, 8, 3), int)
@@ -98,7 +98,7 @@ def test_what_a_patch_shows_is_what_its_labels_say_where_that_is_open():
     assert own[1] > 0.5
 
 
-def test_right_labels_score_0_wrong_ones_1_and_none_nan():
+def test_scores_of_right_wrong_and_missing_labels():
     p = np.broadcast_to(np.array([0.999, 0.001]), (4, 3, 2))
     counts = np.zeros((4, 3, 2), np.uint32)
     counts[0, :, 0] = counts[1, :, 1] = counts[2] = 10

@@ -18,20 +18,20 @@ def test_higher_scores_come_first_and_nan_last():
     assert order_by_score([0.5, np.nan, 2, -np.inf, np.inf], keys(5)).tolist() == [4, 2, 0, 3, 1]
 
 
-def test_equal_scores_are_in_the_order_of_their_keys():
+def test_equal_scores_are_ordered_by_keys():
     ties = np.array([3, 1, 2, 0], np.uint64)
     assert order_by_score([0.0, -0.0, 0.0, 1.0], ties).tolist() == [3, 1, 2, 0]
     assert order_by_score([np.nan] * 4, ties).tolist() == [3, 1, 2, 0]
 
 
-def test_ties_of_another_seed_come_in_another_order():
+def test_order_of_ties_depends_on_the_seed():
     orders = {tuple(order_by_score(np.zeros(8), keys(8, seed))) for seed in range(5)}
     assert len(orders) == 5
     assert tuple(range(8)) not in orders
 
 
 @given(hnp.arrays(float, st.integers(0, 40), elements=st.sampled_from([0, 1, 2.5, np.nan, np.inf])))
-def test_an_order_by_score_is_a_permutation_that_never_rises(score):
+def test_order_by_score_is_a_descending_permutation(score):
     order = order_by_score(score, keys(score.size))
     assert sorted(order) == list(range(score.size))
     sorted_score = score[order]
@@ -41,7 +41,7 @@ def test_an_order_by_score_is_a_permutation_that_never_rises(score):
 
 
 @given(hnp.arrays(float, st.integers(0, 40), elements=st.floats(1e-300, 1e300)))
-def test_a_weighted_order_is_a_permutation(weight):
+def test_weighted_order_is_a_permutation(weight):
     order = weighted_order(weight, np.random.default_rng(0))
     assert sorted(order) == list(range(weight.size))
 
@@ -53,7 +53,7 @@ def test_first_draws_follow_the_weights():
     assert chisquare(np.bincount(first, minlength=4), weight / 10 * 4000).pvalue > 0.001
 
 
-def test_second_draws_follow_the_weights_that_are_left():
+def test_second_draws_follow_the_remaining_weights():
     weight = np.array([5.0, 1.0, 3.0])
     rng = np.random.default_rng(1)
     orders = [weighted_order(weight, rng) for _ in range(6000)]
@@ -63,25 +63,25 @@ def test_second_draws_follow_the_weights_that_are_left():
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
-def test_weights_that_are_no_weights_are_refused(bad):
+def test_invalid_weights_raise(bad):
     with pytest.raises(ParameterError, match="weights that are not positive"):
         weighted_order([1.0, bad], np.random.default_rng(0))
 
 
-def test_round_robin_takes_a_turn_from_each_group():
+def test_round_robin_alternates_between_groups():
     groups = np.array([0, 0, 0, 1, 2, 2])
     within = np.array([0, 1, 2, 0, 1, 0])
     assert round_robin(groups, within, np.ones(3, int)).tolist() == [0, 3, 5, 1, 4, 2]
 
 
-def test_round_robin_takes_more_per_turn_from_some_groups():
+def test_round_robin_with_several_rows_per_turn():
     groups = np.array([0, 0, 0, 1, 1])
     within = np.array([0, 1, 2, 0, 1])
     assert round_robin(groups, within, np.array([2, 1])).tolist() == [0, 1, 3, 2, 4]
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.data())
-def test_round_robin_is_a_permutation_that_starts_with_one_of_each_group(groups, data):
+def test_round_robin_is_a_permutation_starting_with_each_group(groups, data):
     names, codes = np.unique(groups, return_inverse=True)
     k = names.size
     within = np.array([(codes[:i] == c).sum() for i, c in enumerate(codes)])

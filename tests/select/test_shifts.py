@@ -1,4 +1,4 @@
-"""Correlation over shifts: equal to a loop over all of them."""
+"""Correlation over shifts, compared with a loop over all shifts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def brute(a, b, reach):
     return best
 
 
-def test_the_largest_correlation_is_that_of_a_loop_and_a_top_between_pixels():
+def test_largest_correlation_equals_loop_with_subpixel_maximum():
     a, b = pictures(12, 14, 17), pictures(12, 14, 17, seed=1)
     a[3:6, 2:, 1:] += 2 * b[3:6, :-2, :-1]
     found = shifted_correlation(a, b, 3)
@@ -38,7 +38,7 @@ def test_the_largest_correlation_is_that_of_a_loop_and_a_top_between_pixels():
 
 
 @pytest.mark.parametrize(("down", "across"), [(0, 0), (3, -2), (-4, 4), (0, 1)])
-def test_a_shifted_picture_is_the_same(down, across):
+def test_shifted_images_have_correlation_1(down, across):
     whole = pictures(1, 60, 64)[0]
     a = whole[8:48, 8:52]
     b = whole[8 + down : 48 + down, 8 + across : 52 + across]
@@ -46,14 +46,14 @@ def test_a_shifted_picture_is_the_same(down, across):
     assert shifted_correlation(a[None], 7 - 3 * b[None], 5)[0] < 0.5
 
 
-def test_half_a_pixel_costs_little():
+def test_half_pixel_shift_hardly_reduces_the_correlation():
     fine = gaussian_filter(pictures(1, 160, 160)[0], 2)
     a, b = fine[20:140:2, 20:140:2], fine[21:141:2, 21:141:2]
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] < 0.9
     assert shifted_correlation(a[None], b[None], 2)[0] > 0.95
 
 
-def test_pictures_of_one_value_are_like_nothing():
+def test_constant_images_have_no_correlation():
     flat = np.full((2, 9, 9), 1e6)
     other = np.stack([pictures(1, 9, 9)[0], np.full((9, 9), 3.0)])
     assert shifted_correlation(flat, other, 2).tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Typicality against its formula."""
+"""Typicality, compared with its formula."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def by_hand(x, labels, neighbours):
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 50])
-def test_the_mean_distance_to_the_nearest_of_the_cluster(neighbours):
+def test_typicality_equals_its_formula(neighbours):
     rng = np.random.default_rng(0)
     x, labels = rng.normal(5, 1, (60, 4)), rng.integers(0, 5, 60)
     labels[0] = 9  # alone
@@ -31,7 +31,7 @@ def test_the_mean_distance_to_the_nearest_of_the_cluster(neighbours):
         assert found[mine] * width == pytest.approx(expected[mine], abs=1e-7)
 
 
-def test_copies_are_equal_whatever_the_rounding():
+def test_identical_rows_have_equal_typicality():
     rng = np.random.default_rng(1)
     x = np.repeat(rng.normal(100, 1, (4, 7)), 6, axis=0).astype(np.float16)
     found = spread(x, np.zeros(24, np.int64), 5, rng)
@@ -39,7 +39,7 @@ def test_copies_are_equal_whatever_the_rounding():
     assert spread(np.ones((3, 2)), np.zeros(3, np.int64), 2, rng).tolist() == [0, 0, 0]
 
 
-def test_large_clusters_are_searched_in_part(monkeypatch):
+def test_large_clusters_are_searched_on_a_sample(monkeypatch):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(400, 3))
     whole = spread(x, np.zeros(400, np.int64), 5, rng)

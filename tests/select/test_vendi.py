@@ -5,7 +5,7 @@ from foveate.select.vendi import vendi_score
 
 
 def brute_force(x):
-    """Eq. 3 of Friedman and Dieng, literally, on the full kernel."""
+    """Eq. 3 of Friedman and Dieng on the full kernel."""
     x = x.astype(float)
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     values = np.linalg.eigvalsh(x @ x.T / len(x))
@@ -13,12 +13,12 @@ def brute_force(x):
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (7, 3), (5, 5), (4, 40), (60, 8)])
-def test_the_score_is_that_of_the_full_kernel(shape):
+def test_score_equals_the_full_kernel(shape):
     x = np.random.default_rng(0).standard_normal(shape)
     assert vendi_score(x) == pytest.approx(brute_force(x), rel=1e-9)
 
 
-def test_n_rows_alike_count_as_one_and_n_orthogonal_as_n():
+def test_identical_rows_score_1_and_orthogonal_rows_n():
     assert vendi_score(np.tile([1.0, 2.0, 3.0], (9, 1))) == pytest.approx(1)
     assert vendi_score(np.eye(9)) == pytest.approx(9)
     assert vendi_score(np.repeat(np.eye(3), 4, axis=0)) == pytest.approx(3)
@@ -31,7 +31,7 @@ def test_length_and_order_of_the_rows_do_not_matter():
     assert vendi_score(y) == pytest.approx(vendi_score(x))
 
 
-def test_a_zero_row_is_like_no_other():
+def test_zero_rows_are_dissimilar_to_all():
     assert vendi_score(np.array([[1.0, 0.0], [0.0, 0.0]])) == pytest.approx(2)
     assert vendi_score(np.zeros((4, 2))) == pytest.approx(4)
 

@@ -1,23 +1,26 @@
-"""Class counts divided among holders: the rows that may be taken next, and a bound on all others.
+"""Class counts divided among holders: candidates for the next picks, and a bound on other rows.
 
-With the terms of `_screen`, let ``(s0, T0)`` be the set at a pass over all rows, ``(s, T)`` the set
-some steps later, ``v = w - h`` its prices and ``k = min s0 / s`` over classes. For any reference
-prices ``r``, with ``m = s0 / T0``, ``e = p - t m``, ``c = m.(v - k r)`` and by Cauchy and Schwarz,
+In the notation of `_screen`, let ``(s0, T0)`` be the set at a pass over all rows, ``(s, T)`` the
+set some steps later, ``v = w - h`` its prices and ``k = min s0 / s`` over classes. For any
+reference prices ``r``, with ``m = s0 / T0``, ``e = p - t m``, ``c = m.(v - k r)`` and the
+Cauchy-Schwarz inequality,
 
     p.v = k p.r + t c + e.(v - k r - c) <= k p.r + t c + k N D
     N^2 = sum e^2 / s0,  D^2 = sum s0 (v - k r - c)^2 / k^2
 
-and ``R(x; s) >= k R(x; s0) >= k 3 x^2 / (6 s0 + 2 x)``. So a row with ``p`` pixels raises the
-entropy by g or more only if
+and ``R(x; s) >= k R(x; s0) >= k 3 x^2 / (6 s0 + 2 x)``. Therefore, a row with pixels ``p``
+increases the entropy by at least g only if
 
     k (p.r - sum 3 p^2 / (6 s0 + 2 p) + N D + t^2 / 2Tk + t (c - g) / k) >= g T
 
-where p, N and t of a row do not change, and D, c, g and T are those of the set. The maximum of the
-left side over rows is convex in D: found for some D at a pass (`Frame.reach`), it is known for all
-between. Once the classes are balanced both R and D fall like 1 / T, and one pass serves thousands
-of steps; where they cannot be balanced, r follows the prices.
+where p, N and t depend on the row only, and k, D, c, g and T on the set only. The maximum of the
+left side over rows is convex in D. A pass computes it for some values of D (`Frame.reach`); between
+these values, it is bounded by interpolation. Once the classes are balanced, both R and D decrease
+like 1 / T, and one pass suffices for thousands of steps. If they cannot be balanced, r follows the
+prices.
 
-Of rows with pixels of a class that the set has not met nothing is said: all of them are candidates.
+The bound does not apply to rows with pixels of a class that is not in the set: all of these rows
+are candidates.
 """
 
 from __future__ import annotations
@@ -35,22 +38,22 @@ if TYPE_CHECKING:
 
     from foveate.select.holders import Mapped
 
-_BLOCK = 2048  # patterns at a time: the temporaries of 14 classes stay in the L2 cache
-_READ = 2**16  # rows at a time where they are only looked at
-_SENT = 2**18  # rows sent of all patterns, but one of each at least
-_ROUNDING = 1e-12  # relative, of sums of some dozen terms in float64
+_BLOCK = 2048  # patterns at a time: the temporaries of 14 classes fit into the L2 cache
+_READ = 2**16  # rows to read at a time
+_SENT = 2**18  # maximum number of rows to send for all patterns, but at least one for each
+_ROUNDING = 1e-12  # relative error of sums of a few dozen terms in float64
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The set at a pass, and where the bound on rows is wanted; see the module's header.
+    """The set at a pass, and the parameters of the bound; see the module docstring.
 
     Attributes:
         mix: (C,) float64 pixels per class, s0.
-        price: (C,) float64, r; 0 for classes that are not met.
-        reach: (A,) float64, values of D, ascending from 0.
-        main: Place in `reach` of the one that candidates are chosen by.
-        level: Expected value of ``(c - g) / k``.
+        price: (C,) float64 reference prices r; 0 for classes that are not in the set.
+        reach: (A,) float64 values of D, ascending from 0.
+        main: Index in `reach` of the value by which candidates are chosen.
+        level: Predicted value of ``(c - g) / k``.
     """
 
     mix: NDArray[np.float64]
@@ -61,12 +64,12 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a look at counts finds.
+class CountSummary:
+    """Summary of class counts.
 
     Attributes:
         any: (C,) bool, classes that occur.
-        pixels: Their number, float64.
+        pixels: Total number of pixels.
         negative: Rows with negative counts.
         filled: (n,) bool, rows with any pixel.
     """
@@ -78,8 +81,8 @@ class Looked:
 
 
 @dataclass
-class Others:
-    """What is known of the rows that are no candidates.
+class OtherRows:
+    """Summary of the rows that are not candidates.
 
     Attributes:
         highest: (A,) float64, maxima of the bound at `Frame.reach`; -inf without rows.
@@ -95,16 +98,16 @@ class Others:
         self, base: NDArray[np.float64], width: NDArray[np.float64], t: NDArray[np.float64],
         reach: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Take in rows with bounds ``base + width * reach`` and `t` pixels."""
+        """Add rows with bounds ``base + width * reach`` and `t` pixels."""
         if not base.size:
             return
-        for place, one in enumerate(reach.tolist()):
-            self.highest[place] = max(self.highest[place], float((base + width * one).max()))
+        for i, d in enumerate(reach.tolist()):
+            self.highest[i] = max(self.highest[i], float((base + width * d).max()))
         self.widest = max(self.widest, float(width.max()))
         self.pixels = min(self.pixels[0], float(t.min())), max(self.pixels[1], float(t.max()))
 
-    def join(self, other: Others) -> None:
-        """Take in what is known of more rows."""
+    def join(self, other: OtherRows) -> None:
+        """Add the rows of another summary."""
         self.highest = np.maximum(self.highest, other.highest)
         self.widest = max(self.widest, other.widest)
         low, high = other.pixels
@@ -112,19 +115,19 @@ class Others:
 
 
 @dataclass
-class Found:
-    """Candidates of one holder or of all, one entry per pattern.
+class Candidates:
+    """Candidate patterns of one holder or of all holders.
 
     Attributes:
-        base: (m,) float64, the bound of each at D = 0.
-        width: (m,) float64, N of each.
+        base: (m,) float64, bounds at D = 0.
+        width: (m,) float64, N of each pattern.
         p: (m, C) integers, pixels per class.
-        size: (m,) int64, how many rows are sent of each.
-        more: (m,) bool, whether there are others.
+        size: (m,) int64, number of listed rows of each pattern.
+        more: (m,) bool, whether a pattern has further rows.
         rows: (sum of `size`,) int64 rows of the whole matrix, pattern by pattern, in the order of
             ties.
-        ranks: Places of `rows` in the order of ties.
-        others: What is known of the rest.
+        ranks: Positions of `rows` in the order of ties.
+        others: Summary of all other rows.
     """
 
     base: NDArray[np.float64]
@@ -134,14 +137,14 @@ class Found:
     more: NDArray[np.bool_]
     rows: NDArray[np.int64]
     ranks: NDArray[np.int64]
-    others: Others
+    others: OtherRows
 
     @classmethod
-    def merged(cls, parts: list[Found], frame: Frame, width: int) -> Found:
-        """Return the `width` candidates of the largest bounds of several holders, in order."""
+    def merged(cls, parts: list[Candidates], frame: Frame, width: int) -> Candidates:
+        """Merge the candidates of holders; keep the `width` largest bounds, in descending order."""
         names = ("base", "width", "p", "size", "more", "rows", "ranks")
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        others = Others(np.full(frame.reach.size, -np.inf))
+        others = OtherRows(np.full(frame.reach.size, -np.inf))
         for part in parts:
             others.join(part.others)
         score = arrays["base"] + arrays["width"] * frame.reach[frame.main]
@@ -158,11 +161,12 @@ class Found:
         shift = np.repeat(begin[kept] - (np.cumsum(size) - size), size)
         queues = np.arange(shift.size) + shift
         chosen = {name: arrays[name][kept] for name in names[:5]}
-        return Found(**chosen, rows=arrays["rows"][queues], ranks=arrays["ranks"][queues],
-                     others=others)  # fmt: skip
+        return Candidates(
+            **chosen, rows=arrays["rows"][queues], ranks=arrays["ranks"][queues], others=others
+        )  # fmt: skip
 
     def patterns(self) -> Patterns:
-        """Return the candidates as what the greedy loop takes from."""
+        """Convert to the input of the greedy loop."""
         end = np.cumsum(self.size)
         head = end - self.size
         p = np.ascontiguousarray(self.p.T, dtype=np.float64)
@@ -173,12 +177,12 @@ class Found:
 
 
 class Tally:
-    """Class counts of some rows, one after the other in the matrix.
+    """Class counts of a contiguous range of rows of the matrix.
 
     Args:
-        counts: (n, C) integers, or where they are.
-        begin: Number of the first row in the matrix.
-        ranks: (n,) integers, places of the rows in the order of ties; unique in the matrix.
+        counts: (n, C) integers, or a reference to a file that contains them.
+        begin: Index of the first row in the whole matrix.
+        ranks: (n,) integers, positions of the rows in the order of ties; unique in the matrix.
     """
 
     def __init__(
@@ -187,82 +191,87 @@ class Tally:
         self.counts = opened(counts)
         self.begin, self.ranks = begin, ranks
 
-    def look(self) -> Looked:
-        """Read all rows once."""
+    def look(self) -> CountSummary:
+        """Read all rows once and summarise them."""
         n, classes = self.counts.shape
         seen, filled = np.zeros(classes, bool), np.zeros(n, bool)
         negative: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         pixels = 0.0
         for start in range(0, n, _READ):
-            part = np.asarray(self.counts[start : start + _READ])
-            seen |= part.any(axis=0)
-            filled[start : start + _READ] = part.any(axis=1)
-            pixels += float(part.sum(dtype=np.float64))
-            if np.issubdtype(part.dtype, np.signedinteger) and part.min(initial=0) < 0:
-                negative.append(self.begin + start + np.flatnonzero((part < 0).any(axis=1)))
-        return Looked(seen, pixels, np.concatenate(negative), filled)
+            block = np.asarray(self.counts[start : start + _READ])
+            seen |= block.any(axis=0)
+            filled[start : start + _READ] = block.any(axis=1)
+            pixels += float(block.sum(dtype=np.float64))
+            if np.issubdtype(block.dtype, np.signedinteger) and block.min(initial=0) < 0:
+                negative.append(self.begin + start + np.flatnonzero((block < 0).any(axis=1)))
+        return CountSummary(seen, pixels, np.concatenate(negative), filled)
 
     def fetch(self, rows: NDArray[np.int64]) -> NDArray[np.integer]:
-        """Return rows as stored."""
+        """Return (m, C) counts of rows of the whole matrix, as stored."""
         return np.asarray(self.counts[rows - self.begin])
 
     def group(self, columns: NDArray[np.intp], left: NDArray[np.bool_]) -> int:
-        """Group the rows `left` of the whole matrix by their `columns`; return how many groups."""
+        """Group rows with identical counts in `columns`; return the number of groups.
+
+        Args:
+            columns: (C,) classes to compare.
+            left: Bool mask over all rows of the matrix: the rows to group.
+        """
         self.columns = columns
         self.left = left[self.begin : self.begin + len(self.counts)].copy()
         rows = np.flatnonzero(self.left)
         hashes = np.empty(rows.size, np.uint64)
         weights = hash_weights(columns.size)
         for start in range(0, rows.size, _READ):
-            part = self.counts[rows[start : start + _READ]][:, columns].astype(np.uint64)
-            hashes[start : start + _READ] = part @ weights
+            block = self.counts[rows[start : start + _READ]][:, columns].astype(np.uint64)
+            hashes[start : start + _READ] = block @ weights
         order = np.argsort(hashes)
         hashes = hashes[order]
         same = np.zeros(rows.size, bool)
         same[1:] = hashes[1:] == hashes[:-1]
-        several = np.flatnonzero(same | np.append(same[1:], False))
-        part = order[several]
-        order[several] = part[np.lexsort((self.ranks[rows[part]], hashes[several]))]
+        repeated = np.flatnonzero(same | np.append(same[1:], False))
+        positions = order[repeated]
+        order[repeated] = positions[np.lexsort((self.ranks[rows[positions]], hashes[repeated]))]
         del hashes
         self.members = rows[order]
-        # Two different rows may have one hash: a group is split there, which costs time only.
-        twins = np.flatnonzero(same)
-        for start in range(0, twins.size, _READ):
-            part = twins[start : start + _READ]
-            one, other = self.counts[self.members[part]], self.counts[self.members[part - 1]]
-            same[part] = (one[:, columns] == other[:, columns]).all(axis=1)
+        # Different rows may have the same hash: the group is split there, which only costs time.
+        duplicates = np.flatnonzero(same)
+        for start in range(0, duplicates.size, _READ):
+            block = duplicates[start : start + _READ]
+            a, b = self.counts[self.members[block]], self.counts[self.members[block - 1]]
+            same[block] = (a[:, columns] == b[:, columns]).all(axis=1)
         head = np.flatnonzero(~same)
         end = np.append(head[1:], rows.size)
-        order = np.argsort(self.members[head], kind="stable")  # the order of the file
+        order = np.argsort(self.members[head], kind="stable")  # in file order
         self.head, self.end = head[order], end[order]
         return head.size
 
-    def refresh(self, frame: Frame, gone: NDArray[np.int64], width: int) -> Found:
-        """Return the candidates, and a bound on all others.
+    def refresh(self, frame: Frame, gone: NDArray[np.int64], width: int) -> Candidates:
+        """Return the patterns with the largest bounds, and a summary of all others.
 
         Args:
-            frame: The set.
+            frame: The set and the parameters of the bound.
             gone: Rows that were taken or forbidden since the last pass.
-            width: How many candidates, fewer where there are no more.
+            width: Maximum number of candidates.
         """
-        self._out(gone)
-        others = Others(np.full(frame.reach.size, -np.inf))
+        self._remove(gone)
+        others = OtherRows(np.full(frame.reach.size, -np.inf))
         main = float(frame.reach[frame.main])
-        held: list[list[NDArray[Any]]] = []
-        count, edge = 0, -np.inf
-        for part, p, t in self._blocks():
-            base, wide = _bound(p, t, frame)
-            inside = base + wide * main >= edge
-            out = ~inside
-            others.add(base[out], wide[out], t[out], frame.reach)
-            held.append([one[inside] for one in (part, base, wide, t)])
-            count += held[-1][0].size
+        kept: list[list[NDArray[Any]]] = []
+        count, threshold = 0, -np.inf
+        for places, p, t in self._blocks():
+            base, n = _bound(p, t, frame)
+            inside = base + n * main >= threshold
+            outside = ~inside
+            others.add(base[outside], n[outside], t[outside], frame.reach)
+            kept.append([values[inside] for values in (places, base, n, t)])
+            count += kept[-1][0].size
             if count > 1.5 * width + _BLOCK:
-                held, edge = _shrunk(held, frame, width, others)
+                kept, threshold = _keep_largest(kept, frame, width, others)
                 count = width
-        held, _ = _shrunk(held, frame, width, others)
-        places, base, wide, _ = held[0]
-        return self._found(places, base, wide, others)
+        kept, _ = _keep_largest(kept, frame, width, others)
+        places, base, n, _ = kept[0]
+        return self._to_candidates(places, base, n, others)
 
     def best(
         self, mix: NDArray[np.float64], gone: NDArray[np.int64], tolerance: float
@@ -270,20 +279,20 @@ class Tally:
         """Evaluate all patterns.
 
         Returns:
-            Entropies in nats, places in the order of ties, and rows of those that could win
-            (within `tolerance` of the highest, and no other is both as high and earlier); and how
-            many were evaluated.
+            Entropies in nats, positions in the order of ties, and rows of the patterns that could
+            win: those within `tolerance` of the highest, unless another one is both at least as
+            high and earlier. Then the number of evaluated patterns.
         """
-        self._out(gone)
+        self._remove(gone)
         top, evaluated = -np.inf, 0
         heights, places = np.empty(0), np.empty(0, np.int64)
-        for part, p, t in self._blocks():
-            found = entropies(p, t, mix)
-            evaluated += found.size
-            top = max(top, float(found.max()))
-            near = np.flatnonzero(found >= top - tolerance)
-            heights = np.concatenate((heights, found[near]))
-            places = np.concatenate((places, part[near]))
+        for block, p, t in self._blocks():
+            values = entropies(p, t, mix)
+            evaluated += values.size
+            top = max(top, float(values.max()))
+            near = np.flatnonzero(values >= top - tolerance)
+            heights = np.concatenate((heights, values[near]))
+            places = np.concatenate((places, block[near]))
             if heights.size > _BLOCK:
                 heights, places = self._front(heights, places, top - tolerance)
         heights, places = self._front(heights, places, top - tolerance)
@@ -293,7 +302,7 @@ class Tally:
     def _front(
         self, heights: NDArray[np.float64], places: NDArray[np.int64], floor: float
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Drop patterns that are too low, or no higher than one before them in the order."""
+        """Drop patterns below `floor`, or not higher than an earlier one in the order of ties."""
         high = heights >= floor
         heights, places = heights[high], places[high]
         order = np.argsort(self.ranks[self.members[self.head[places]]])
@@ -302,17 +311,17 @@ class Tally:
         return heights[kept], places[kept]
 
     def _blocks(self) -> Any:
-        """Yield patterns with rows left, in blocks: their places, (C, b) pixels, (b,) sums."""
+        """Yield blocks of patterns with remaining rows: indices, (C, b) pixels, (b,) totals."""
         for start in range(0, self.head.size, _BLOCK):
             head = self.head[start : start + _BLOCK]
-            alive = np.flatnonzero(head < self.end[start : start + _BLOCK])
-            if alive.size:
-                rows = self.counts[self.members[head[alive]]]
+            remaining = np.flatnonzero(head < self.end[start : start + _BLOCK])
+            if remaining.size:
+                rows = self.counts[self.members[head[remaining]]]
                 p = np.ascontiguousarray(rows.T[self.columns], dtype=np.float64)
-                yield start + alive, p, p.sum(axis=0)
+                yield start + remaining, p, p.sum(axis=0)
 
-    def _out(self, rows: NDArray[np.int64]) -> None:
-        """Leave rows of the whole matrix out."""
+    def _remove(self, rows: NDArray[np.int64]) -> None:
+        """Remove rows of the whole matrix, and move the heads of their patterns."""
         rows = rows[(rows >= self.begin) & (rows < self.begin + self.left.size)] - self.begin
         if not rows.size:
             return
@@ -331,15 +340,16 @@ class Tally:
                 step *= 2
             self.head[place] = head
 
-    def _found(
+    def _to_candidates(
         self, places: NDArray[np.int64], base: NDArray[np.float64], width: NDArray[np.float64],
-        others: Others,
-    ) -> Found:  # fmt: skip
-        order = np.argsort(places)  # the order of the file
+        others: OtherRows,
+    ) -> Candidates:  # fmt: skip
+        order = np.argsort(places)  # file order
         places, base, width = places[order], base[order], width[order]
         head, end = self.head[places], self.end[places]
         p = self.counts[self.members[head]][:, self.columns]
-        # Of each pattern the first rows that are left, as many as there is room for.
+        # The first `room` remaining rows of each pattern; twice as many are read, because some of
+        # them may have been removed.
         room = max(1, _SENT // max(places.size, 1))
         size = np.minimum(end - head, 2 * room)
         stop = np.cumsum(size)
@@ -352,11 +362,11 @@ class Tally:
         more = (head + size < end) | (np.bincount(owner[left], minlength=places.size) > room)
         members, size = members[sent], np.bincount(owner[sent], minlength=places.size)
         ranks = self.ranks[members].astype(np.int64)
-        return Found(base, width, p, size, more, self.begin + members, ranks, others)
+        return Candidates(base, width, p, size, more, self.begin + members, ranks, others)
 
 
 def hash_weights(classes: int) -> NDArray[np.uint64]:
-    """Return odd numbers: sums of products with them, modulo 2^64, tell rows apart."""
+    """Return (C,) random odd weights of a hash of count vectors: a dot product modulo 2^64."""
     rng = np.random.Generator(np.random.PCG64(0))
     return rng.integers(0, 2**64, classes, dtype=np.uint64) | np.uint64(1)
 
@@ -364,25 +374,28 @@ def hash_weights(classes: int) -> NDArray[np.uint64]:
 def _bound(
     p: NDArray[np.float64], t: NDArray[np.float64], frame: Frame
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the bound of patterns at D = 0, inf where nothing is said, and their N."""
-    met = frame.mix > 0
-    known = p if met.all() else p[met]
-    mix, total = frame.mix[met][:, None], float(frame.mix.sum())
-    part = t * (-mix / total)
-    part += known
-    part *= part
-    width = np.sqrt((1 / mix[:, 0]) @ part)
-    np.multiply(known, 2 / 3, out=part)
-    part += 2 * mix
-    np.divide(known, part, out=part)
-    part *= known
-    rest = part.sum(axis=0)
+    """Return the bound of each pattern at D = 0, and its N.
+
+    The bound is infinite for patterns with pixels of a class that is not in the set.
+    """
+    present = frame.mix > 0
+    x = p if present.all() else p[present]
+    mix, total = frame.mix[present][:, None], float(frame.mix.sum())
+    buffer = t * (-mix / total)
+    buffer += x
+    buffer *= buffer
+    width = np.sqrt((1 / mix[:, 0]) @ buffer)
+    np.multiply(x, 2 / 3, out=buffer)
+    buffer += 2 * mix
+    np.divide(x, buffer, out=buffer)
+    buffer *= x
+    rest = buffer.sum(axis=0)
     square = np.square(t) / (2 * total)
     base = frame.price @ p - rest + square + t * frame.level
     largest = float(np.abs(frame.price).max()) + abs(frame.level)
     base += _ROUNDING * (t * largest + rest + square)
-    if not met.all():
-        base[p[~met].any(axis=0)] = np.inf
+    if not present.all():
+        base[p[~present].any(axis=0)] = np.inf
     return base, width * (1 + _ROUNDING) + _ROUNDING * t / np.sqrt(total)
 
 
@@ -392,17 +405,21 @@ def _largest(score: NDArray[np.float64], width: int) -> NDArray[np.intp]:
     return np.argpartition(score, score.size - width)[score.size - width :]
 
 
-def _shrunk(
-    held: list[list[NDArray[Any]]], frame: Frame, width: int, others: Others
+def _keep_largest(
+    blocks: list[list[NDArray[Any]]], frame: Frame, width: int, others: OtherRows
 ) -> tuple[list[list[NDArray[Any]]], float]:
-    """Keep the `width` of the largest bounds; return them, and the smallest of these bounds."""
-    none: list[NDArray[Any]] = [np.empty(0, np.int64), *(np.empty(0) for _ in range(3))]
-    every = [np.concatenate(parts) for parts in zip(none, *held, strict=True)]
-    score = every[1] + every[2] * frame.reach[frame.main]
+    """Keep the `width` largest bounds and add the rest to `others`.
+
+    Returns:
+        The kept patterns as one block, and their smallest bound (-inf if all are kept).
+    """
+    empty: list[NDArray[Any]] = [np.empty(0, np.int64), *(np.empty(0) for _ in range(3))]
+    columns = [np.concatenate(parts) for parts in zip(empty, *blocks, strict=True)]
+    score = columns[1] + columns[2] * frame.reach[frame.main]
     kept = _largest(score, width)
     if kept.size == score.size:
-        return [every], -np.inf
+        return [columns], -np.inf
     out = np.ones(score.size, bool)
     out[kept] = False
-    others.add(every[1][out], every[2][out], every[3][out], frame.reach)
-    return [[one[kept] for one in every]], float(score[kept].min())
+    others.add(columns[1][out], columns[2][out], columns[3][out], frame.reach)
+    return [[column[kept] for column in columns]], float(score[kept].min())

@@ -1,8 +1,8 @@
-"""Squared distances of all rows to a few, in float64, one block at a time.
+"""Squared distances of all rows to some points in float64, block by block.
 
-Rows are shifted and scaled as `Points` says, so that all distances are at most 1. A block of a
-small matrix is converted once and kept; a large one is converted in each pass. Products are those
-of the linear algebra at hand: limit it to one thread (`cluster.one_thread`) for the same bits.
+Rows are shifted and scaled as in `Points`, so that all distances are at most 1. Small matrices are
+converted once, large ones in each pass. Matrix products depend on the BLAS library: limit it to
+one thread (`cluster.one_thread`) for reproducible bits.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from foveate.select.kcenter import Metric
 
-_VALUES = 2**20  # of a block: 8 MiB
-_KEPT = 2**23  # values of a matrix that is kept in float64: 64 MiB
-_NEAR = 1e-6  # squared distances below this share of the squared lengths are computed again
+_VALUES = 2**20  # values in a block: 8 MiB
+_KEPT = 2**23  # maximum number of values of a matrix to keep in float64: 64 MiB
+_NEAR = 1e-6  # squared distances below this share of the squared lengths are recomputed exactly
 
 
 class Vectors:
@@ -35,12 +35,12 @@ class Vectors:
 
     Attributes:
         metric: As given.
-        scale: What a distance is multiplied by.
+        scale: Factor of all distances.
         longest: Largest length of a row, shifted and scaled.
 
     Raises:
-        DataError: Rows hold NaN or infinity, or (cosine) are all zero.
-        ParameterError: No such metric.
+        DataError: Rows contain NaN or infinity, or (cosine) are all zero.
+        ParameterError: The metric is unknown.
     """
 
     def __init__(self, x: NDArray[np.floating], metric: Metric) -> None:
@@ -58,7 +58,7 @@ class Vectors:
         self.longest = float(np.sqrt(self._norms.max(initial=0)))
 
     def __len__(self) -> int:
-        """Return n."""
+        """Return the number of rows."""
         return self._norms.size
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -70,49 +70,49 @@ class Vectors:
     def squared_to(
         self, others: NDArray[np.float64], rows: slice | None = None
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield the squared distances, at least 0, of a block of rows to some points.
+        """Yield each block with the (b, m) squared distances of its rows to some points.
 
         Args:
             others: (m, d) coordinates from `of`.
-            rows: A block; None for all, one block after the other.
+            rows: The only block; None for all blocks in order.
         """
         lengths = np.einsum("ij,ij->i", others, others)
-        turned = others.T * -2
+        factor = others.T * -2
         step = max(64, _VALUES // max(others.shape))
         blocks = [slice(i, min(i + step, len(self))) for i in range(0, len(self), step)]
-        for part in blocks if rows is None else [rows]:
-            found = self._block(part) @ turned
-            found += self._norms[part, None]
-            found += lengths
-            yield part, np.maximum(found, 0, out=found)
+        for block in blocks if rows is None else [rows]:
+            squared = self._block(block) @ factor
+            squared += self._norms[block, None]
+            squared += lengths
+            yield block, np.maximum(squared, 0, out=squared)
 
     def closer(self, row: int, squared: NDArray[np.float64]) -> None:
-        """Lower the squared distances of all rows to those to one row, where these are smaller.
+        """Update squared distances of all rows to the nearest centre with one new centre.
 
         Args:
-            row: A row.
-            squared: (n,) squared distances; changed in place.
+            row: The row of the new centre.
+            squared: (n,) squared distances; modified in place.
         """
         centre = self.of(np.array([row]))
-        for part, block in self.squared_to(centre):
-            found = block[:, 0]
-            # Where the product cancels; copies of the row are at a distance of 0.
-            unsure = found < _NEAR * (self._norms[part] + self._norms[row])
-            near = part.start + np.flatnonzero(unsure & (found <= squared[part]))
-            found[near - part.start] = self._points.pairs(near, np.full(near.size, row))
-            np.minimum(squared[part], found, out=squared[part])
+        for block, to_centre in self.squared_to(centre):
+            new = to_centre[:, 0]
+            # Recompute after cancellation, so that copies of the row have a distance of exactly 0.
+            inexact = new < _NEAR * (self._norms[block] + self._norms[row])
+            near = block.start + np.flatnonzero(inexact & (new <= squared[block]))
+            new[near - block.start] = self._points.pairs(near, np.full(near.size, row))
+            np.minimum(squared[block], new, out=squared[block])
 
-    def _block(self, part: slice) -> NDArray[np.float64]:
+    def _block(self, block: slice) -> NDArray[np.float64]:
         if self._kept is not None:
-            return self._kept[part]
-        return np.ascontiguousarray(self._points.work(part, _DOUBLE))
+            return self._kept[block]
+        return np.ascontiguousarray(self._points.work(block, _DOUBLE))
 
 
 _DOUBLE = np.dtype(np.float64)
 
 
 def squared_to_one(bound: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return ``1 - squared / bound``, which overwrites what it is given."""
+    """Return the function ``1 - squared / bound``, which overwrites its argument."""
 
     def similarity(squared: NDArray[Any]) -> NDArray[Any]:
         if bound > 0:
@@ -124,7 +124,7 @@ def squared_to_one(bound: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
 
 
 def gaussian(sigma: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return ``exp(-squared / sigma^2)``, which overwrites what it is given."""
+    """Return the function ``exp(-squared / sigma^2)``, which overwrites its argument."""
 
     def similarity(squared: NDArray[Any]) -> NDArray[Any]:
         squared *= -1 / sigma**2

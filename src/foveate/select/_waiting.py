@@ -33,7 +33,7 @@ class Waiting:
         self.codes = np.stack([rule.code for rule in rules], axis=1)
         self.used = [np.zeros(rule.size, np.int64) for rule in rules]
         for row in constraint.given.tolist():
-            self._book(self._key(row))
+            self._count(self._key(row))
         self.begun = constraint.given.size
         self.waiting: dict[tuple[int, ...], deque[int]] = {}
         self.of_stratum: dict[int, list[tuple[int, ...]]] = {}  # keys of `waiting`
@@ -47,24 +47,24 @@ class Waiting:
                 self._wait(place)
         while True:
             limits = [quota.limit(self.begun + len(taken) + 1) for quota in self.quotas]
-            place = self._place(stream, limits)
+            place = self._next_taken(stream, limits)
             if place is None:
                 return np.array(taken, np.int64)
             row = int(self.order[place])
             if self.bound[row]:
                 self.state.pick(row)
-            self._book(self._key(row))
+            self._count(self._key(row))
             taken.append(place)
 
-    def _place(self, stream: Iterable[int], limits: list[int]) -> int | None:
+    def _next_taken(self, stream: Iterable[int], limits: list[int]) -> int | None:
         """Return the position of the next taken row."""
         if self.strata is not None:
-            return self._turn(limits)
+            return self._next_of_strata(limits)
         place = self._first_waiting(limits, self.waiting)
-        return self._next(stream, limits) if place is None else place
+        return self._next_in_order(stream, limits) if place is None else place
 
-    def _turn(self, limits: list[int]) -> int | None:
-        """Return the first position of the next stratum that has an allowed row."""
+    def _next_of_strata(self, limits: list[int]) -> int | None:
+        """Return the first allowed position of the stratum with the highest priority."""
         assert self.strata is not None  # noqa: S101  (checked by the caller)
         turn = self.strata.turn(self.used[-1])
         while (top := turn.max(initial=-np.inf)) > -np.inf:
@@ -80,7 +80,7 @@ class Waiting:
     def _first_waiting(self, limits: list[int], keys: Iterable[tuple[int, ...]]) -> int | None:
         """Return the first waiting position of some keys that is now allowed."""
         best = None
-        for key in [key for key in keys if self._may(key, limits)]:
+        for key in [key for key in keys if self._is_allowed(key, limits)]:
             queue = self.waiting[key]
             while queue and not self.state.free[self.order[queue[0]]]:
                 queue.popleft()
@@ -90,13 +90,13 @@ class Waiting:
                 best = key
         return None if best is None else self.waiting[best].popleft()
 
-    def _next(self, stream: Iterable[int], limits: list[int]) -> int | None:
+    def _next_in_order(self, stream: Iterable[int], limits: list[int]) -> int | None:
         """Return the next allowed position; the positions before it wait."""
         for place in stream:
             row = int(self.order[place])
             if not self.state.free[row]:
                 continue
-            if self._may(self._key(row), limits):
+            if self._is_allowed(self._key(row), limits):
                 return place
             self._wait(place)
         return None
@@ -113,11 +113,11 @@ class Waiting:
         """Return the value of a row in each quota, then its stratum."""
         return tuple(self.codes[row].tolist())
 
-    def _may(self, key: tuple[int, ...], limits: list[int]) -> bool:
-        parts = zip(key, self.used, limits, strict=False)  # a stratum has no limit
-        return all(code < 0 or used[code] < limit for code, used, limit in parts)
+    def _is_allowed(self, key: tuple[int, ...], limits: list[int]) -> bool:
+        quotas = zip(key, self.used, limits, strict=False)  # without the stratum, the last of `key`
+        return all(code < 0 or used[code] < limit for code, used, limit in quotas)
 
-    def _book(self, key: tuple[int, ...]) -> None:
+    def _count(self, key: tuple[int, ...]) -> None:
         for code, used in zip(key, self.used, strict=True):
             if code >= 0:
                 used[code] += 1

@@ -67,8 +67,8 @@ class Components:
     def of(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the components of features: (..., d) to (..., q) float32."""
         flat = np.asarray(x, np.float32).reshape(-1, x.shape[-1])
-        found = np.clip(flat @ self.weight.T - self.shift, -_FAR, _FAR)
-        return found.reshape(*x.shape[:-1], -1)
+        components = np.clip(flat @ self.weight.T - self.shift, -_FAR, _FAR)
+        return components.reshape(*x.shape[:-1], -1)
 
 
 def draw_pixels(
@@ -101,17 +101,17 @@ def draw_pixels(
 
 
 def _places(upto: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the interval of each point; rounding never selects an empty interval."""
+    """Return the index of the interval of each point; rounding never selects an empty interval."""
     last = np.searchsorted(upto, upto[-1], side="left")
     return np.minimum(np.searchsorted(upto, at, side="right"), last)
 
 
 def totals(counts: NDArray[np.integer], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the pixels of each class in some tiles: (C,) int64, from (n, t, C) counts."""
-    found = np.zeros(counts.shape[2], np.int64)
+    pixels = np.zeros(counts.shape[2], np.int64)
     for start in range(0, rows.size, _BLOCK):
-        found += counts[rows[start : start + _BLOCK]].sum(axis=(0, 1), dtype=np.int64)
-    return found
+        pixels += counts[rows[start : start + _BLOCK]].sum(axis=(0, 1), dtype=np.int64)
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class CellProbe:
 
     def probabilities(self, x: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
         """Return the probability of each class: (m, q) to (m, C), 0 for classes not in `known`."""
-        found = np.zeros((len(x), classes))
+        probability = np.zeros((len(x), classes))
         if self.known.size:
-            found[:, self.known] = 1.0 if self.model is None else self.model.predict_proba(x)
-        return found
+            probability[:, self.known] = 1.0 if self.model is None else self.model.predict_proba(x)
+        return probability

@@ -263,7 +263,7 @@ class Constraint:
             ParameterError: More than one has strata.
         """
         every = (self, *others)
-        strata = [one.strata for one in every if one.strata is not None]
+        strata = [other.strata for other in every if other.strata is not None]
         if len(strata) > 1:
             raise ParameterError(
                 f"strata of {strata[0].name!r} and of {strata[1].name!r}",
@@ -272,9 +272,9 @@ class Constraint:
             )
         return Constraint(
             self.n,
-            tuple(rule for one in every for rule in one.rules),
-            tuple(quota for one in every for quota in one.quotas),
-            np.unique(np.concatenate([one.given for one in every])),
+            tuple(rule for other in every for rule in other.rules),
+            tuple(quota for other in every for quota in other.quotas),
+            np.unique(np.concatenate([other.given for other in every])),
             strata[0] if strata else None,
         )
 
@@ -361,10 +361,10 @@ class Constraint:
     @cached_property
     def bound(self) -> NDArray[np.bool_]:
         """(n,) bool, rows that a rule affects; in most pools, few rows."""
-        found = np.zeros(self.n, bool)
+        bound = np.zeros(self.n, bool)
         for rule in self.rules:
-            found |= rule.bound
-        return found
+            bound |= rule.bound
+        return bound
 
     def _taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions in `order` of the taken rows, in the order in which they are."""
@@ -401,10 +401,10 @@ class Open:
         strata = [] if constraint.strata is None else [constraint.strata]
         limited: list[Quota | Strata] = [*constraint.quotas, *strata]
         self._limited = limited
-        self._used = [np.zeros(one.size, np.int64) for one in limited]
-        self._most = [np.broadcast_to(one.limit(len(constraint)), one.size) for one in limited]
+        self._used = [np.zeros(quota.size, np.int64) for quota in limited]
+        self._limits = [np.broadcast_to(q.limit(len(constraint)), q.size) for q in limited]
         if constraint.strata is not None:  # the limit of a stratum may be 0
-            self.free[self._most[-1][constraint.strata.code] == 0] = False
+            self.free[self._limits[-1][constraint.strata.code] == 0] = False
         for row in constraint.given.tolist():
             self.pick(row)
 
@@ -416,22 +416,21 @@ class Open:
         self.free[row] = False
         rules = self._constraint.rules
         parts = [rule.forbidden_by(row) for rule in rules] + self._full(row)
-        found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
-        found = found[self.free[found]]
+        forbidden = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
+        forbidden = forbidden[self.free[forbidden]]
         if len(parts) > 1:
-            found = np.unique(found)
-        self.free[found] = False
-        return found
+            forbidden = np.unique(forbidden)
+        self.free[forbidden] = False
+        return forbidden
 
     def _full(self, row: int) -> list[NDArray[np.int64]]:
         """Count a pick; return the rows of values that have now reached their limit."""
         full = []
-        parts = zip(self._limited, self._used, self._most, strict=True)
-        for quota, used, most in parts:
+        for quota, used, limit in zip(self._limited, self._used, self._limits, strict=True):
             code = int(quota.code[row])
             if code >= 0:
                 used[code] += 1
-                if used[code] == most[code]:
+                if used[code] == limit[code]:
                     full.append(np.flatnonzero(quota.code == code))
         return full
 

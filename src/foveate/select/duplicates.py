@@ -94,7 +94,7 @@ def near_pairs(
     fit = max(_FIT, _FIT_EACH * count)
     labels = cells(x, count, rng, fit)[0][unique] if count > 1 else np.zeros(unique.size, np.int64)
     typical = np.zeros(len(x))
-    found = []
+    neighbour_pairs = []
     with one_thread():
         for label in range(int(labels.max(initial=-1)) + 1):
             members = unique[labels == label]
@@ -102,9 +102,11 @@ def near_pairs(
             centre = rows.mean(axis=0, dtype=np.float64)
             length = float(np.linalg.norm(centre))
             typical[members] = rows @ (centre / length if length else centre)
-            found.append(_nearest_of(members, rows, neighbours))
+            neighbour_pairs.append(_nearest_of(members, rows, neighbours))
     typical = typical[same]
-    pairs = np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), np.int64)
+    pairs = np.empty((0, 2), np.int64)
+    if neighbour_pairs:
+        pairs = np.unique(np.concatenate(neighbour_pairs), axis=0)
     distance = np.empty(len(pairs))
     for begin in range(0, len(pairs), _ROWS):
         a, b = pairs[begin : begin + _ROWS].T
@@ -153,8 +155,10 @@ def by_gap(pairs: Pairs, chance: float = 0.05, copies: int = 4) -> NDArray[np.in
         if rows and joined[tree] <= gap ** (count - 1) * outside:
             group[rows] = min(rows)
 
-    trail = zip(pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist(), strict=True)
-    for first, second, distance in trail:
+    by_distance = zip(
+        pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist(), strict=True
+    )
+    for first, second, distance in by_distance:
         a, b = root(first), root(second)
         if a == b:
             continue
@@ -297,9 +301,9 @@ def distance_to(
     """Return the (m,) distances of `rows` to `others` as unit rows."""
     result = np.empty(rows.size)
     for begin in range(0, rows.size, _ROWS):
-        part = np.s_[begin : begin + _ROWS]
-        gap = _unit(x, rows[part], np.float64) - _unit(x, others[part], np.float64)
-        result[part] = np.sqrt(np.square(gap).sum(axis=1))
+        block = np.s_[begin : begin + _ROWS]
+        gap = _unit(x, rows[block], np.float64) - _unit(x, others[block], np.float64)
+        result[block] = np.sqrt(np.square(gap).sum(axis=1))
     return result
 
 
@@ -312,17 +316,17 @@ def _nearest_of(
         return np.empty((0, 2), np.int64)
     norms = np.einsum("ij,ij->i", rows, rows)
     step = max(16, _VALUES // members.size)
-    found = []
+    pairs = []
     for begin in range(0, members.size, step):
-        part = rows[begin : begin + step]
-        squared = norms - 2 * part @ rows.T  # without the norm of the row, which is constant
-        squared[np.arange(len(part)), begin + np.arange(len(part))] = np.inf
+        block = rows[begin : begin + step]
+        squared = norms - 2 * block @ rows.T  # without the norm of the row, which is constant
+        squared[np.arange(len(block)), begin + np.arange(len(block))] = np.inf
         near = np.argpartition(squared, count - 1, axis=1)[:, :count]
         repeated = np.repeat(members[begin : begin + step], count)
         pair = np.stack([repeated, members[near.ravel()]], axis=1)
         pair.sort(axis=1)
-        found.append(pair)
-    return np.concatenate(found)
+        pairs.append(pair)
+    return np.concatenate(pairs)
 
 
 def _distances_to(
@@ -334,11 +338,11 @@ def _distances_to(
     order = np.lexsort((far, rows))
     far = np.append(far[order], np.inf)
     bounds = np.searchsorted(rows[order], np.arange(n + 1))
-    found = []
+    result = []
     for count in (4, 8):
         has = np.diff(bounds) >= count
-        found.append(np.where(has, far[np.minimum(bounds[:-1] + count - 1, far.size - 1)], np.inf))
-    return found[0], found[1]
+        result.append(np.where(has, far[np.minimum(bounds[:-1] + count - 1, far.size - 1)], np.inf))
+    return result[0], result[1]
 
 
 def _unit(
@@ -347,9 +351,9 @@ def _unit(
     """Return rows scaled to unit length; rows of zeros are unchanged."""
     result = np.empty((rows.size, x.shape[1]), dtype)
     for begin in range(0, rows.size, _ROWS):
-        part = np.array(x[rows[begin : begin + _ROWS]], dtype=np.float64, order="C")
-        length = np.sqrt(np.square(part).sum(axis=1, keepdims=True))
-        result[begin : begin + _ROWS] = part / np.where(length > 0, length, 1.0)
+        block = np.array(x[rows[begin : begin + _ROWS]], dtype=np.float64, order="C")
+        length = np.sqrt(np.square(block).sum(axis=1, keepdims=True))
+        result[begin : begin + _ROWS] = block / np.where(length > 0, length, 1.0)
     return result
 
 
