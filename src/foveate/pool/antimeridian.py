@@ -36,13 +36,13 @@ def cut(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     with np.errstate(invalid="ignore"):
         turns = np.rint((west + east) / 2 / 360)
         beyond = np.flatnonzero((west < -_HALF) | (east > _HALF))
-    found = shapes.copy()
+    split = shapes.copy()
     for i in beyond.tolist():
         moved = _moved(shapes[i], -360 * turns[i])
         low, _, high, _ = moved.bounds
         across = low < -_HALF - _ROUNDING or high > _HALF + _ROUNDING
-        found[i] = _parts(moved) if across else _clipped(moved)
-    return found
+        split[i] = _parts(moved) if across else _clipped(moved)
+    return split
 
 
 def joined(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -58,13 +58,13 @@ def joined(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     west, _, east, _ = shapely.bounds(shapes).reshape(-1, 4).T
     with np.errstate(invalid="ignore"):
         wide = np.flatnonzero(east - west > _HALF)
-    found = shapes.copy()
+    merged = shapes.copy()
     for i in wide.tolist():
         shape = shapely.transform(shapes[i], lambda xy: xy + [[360.0, 0]] * (xy[:, :1] < 0))
         low, _, high, _ = shape.bounds
         if 0 < high - low < _HALF:
-            found[i] = shape
-    return found
+            merged[i] = shape
+    return merged
 
 
 def middles(shapes: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -101,8 +101,8 @@ def _parts(shape: Any) -> Any:
     for k in np.arange(first, last + 1):
         west = 360 * k - _HALF
         frame = shapely.box(west, south - 1, west + 360, north + 1)
-        part = shapely.intersection(shapely.make_valid(shape), frame)
-        same = shapely.get_parts(part)
+        inside = shapely.intersection(shapely.make_valid(shape), frame)
+        same = shapely.get_parts(inside)
         # A part that only touches the frame becomes a line or a point.
         same = same[shapely.get_dimensions(same) == shapely.get_dimensions(shape)]
         parts += [_clipped(_moved(shape_part, -360 * k)) for shape_part in same]

@@ -50,27 +50,27 @@ def add_attributes(pool: Pool, path: str | Path) -> Pool:
             f"Its columns: {', '.join(table.column_names)}.",
             "Add a column with the ids of tiles (tile_id) or with the names of scenes (scene).",
         )
-    given = np.asarray([str(value) for value in table[by].to_pylist()], np.str_)
-    values, times = np.unique(given, return_counts=True)
-    if values.size < given.size:
+    keys = np.asarray([str(value) for value in table[by].to_pylist()], np.str_)
+    values, times = np.unique(keys, return_counts=True)
+    if values.size < keys.size:
         raise DataError(
             f"the table {name} has {int(times.max())} rows for {str(values[times.argmax()])!r}",
             "A table must have at most one row per tile or scene.",
             "Remove the other rows.",
         )
-    wanted = pool.ids if by == TILE else scenes_of(pool)
+    pool_keys = pool.ids if by == TILE else scenes_of(pool)
     if by == SCENE:
-        given = _as_scenes(given, np.unique(wanted), f"the table {name}")
-    rows = find_rows(given, wanted)
-    missing, unused = _check(pool, by, given, wanted, rows, name)
+        keys = _as_scenes(keys, np.unique(pool_keys), f"the table {name}")
+    rows = find_rows(keys, pool_keys)
+    missing, unused = _check(pool, by, keys, pool_keys, rows, name)
     columns = table.drop_columns([c for c in (TILE, SCENE) if c in table.column_names])
-    found = Attributes(columns.take(_with_nulls(rows)))
-    if not found:
+    added = Attributes(columns.take(_with_nulls(rows)))
+    if not added:
         raise DataError(
             f"the table {name} has no column besides {by!r}",
             "A table of attributes must have at least one column of values.",
         )  # fmt: skip
-    merged = found if pool.attributes is None else pool.attributes.joined(found)
+    merged = added if pool.attributes is None else pool.attributes.joined(added)
     return replace(pool, attributes=merged, notes=(*pool.notes, *warn([*missing, *unused])))
 
 
@@ -120,14 +120,14 @@ def scenes_of(pool: Pool) -> NDArray[np.str_]:
     )  # fmt: skip
 
 
-def _as_scenes(given: NDArray[np.str_], scenes: NDArray[np.str_], who: str) -> NDArray[np.str_]:
+def _as_scenes(keys: NDArray[np.str_], scenes: NDArray[np.str_], who: str) -> NDArray[np.str_]:
     """Replace names of scenes in a table by their ids; unknown names are kept."""
     names = Names(scenes.tolist(), who)
-    return np.asarray([names.look_up(name) or name for name in given.tolist()], np.str_)
+    return np.asarray([names.look_up(name) or name for name in keys.tolist()], np.str_)
 
 
 def _check(  # noqa: PLR0917  (inputs and results of the comparison)
-    pool: Pool, by: str, given: NDArray[np.str_], wanted: NDArray[np.str_],
+    pool: Pool, by: str, keys: NDArray[np.str_], pool_keys: NDArray[np.str_],
     rows: NDArray[np.int64], name: str,
 ) -> tuple[list[Note], list[Note]]:  # fmt: skip
     """Return notes on tiles without a row, and on rows without a tile.
@@ -138,24 +138,22 @@ def _check(  # noqa: PLR0917  (inputs and results of the comparison)
     what = "tile" if by == TILE else "scene"
     if not (rows >= 0).any():
         raise DataError(
-            f"the table {name} has no {what} of the pool; its first {what} is {str(given[0])!r}"
-            if given.size
+            f"the table {name} has no {what} of the pool; its first {what} is {str(keys[0])!r}"
+            if keys.size
             else f"the table {name} has no rows",
-            f"The first {what} of the pool is {str(wanted[0])!r}.",
+            f"The first {what} of the pool is {str(pool_keys[0])!r}.",
             f"Use the names of {what}s in tiles.parquet of a run.",
         )
-    known = {*wanted.tolist(), *(pool.excluded if by == TILE else ())}
-    unknown = [value for value in given.tolist() if value not in known]
-    absent = wanted[rows < 0]
+    known = {*pool_keys.tolist(), *(pool.excluded if by == TILE else ())}
+    unknown = [value for value in keys.tolist() if value not in known]
+    absent = pool_keys[rows < 0]
     missing, unused = [], []
     if absent.size:
-        text = f"{absent.size} of {wanted.size} tiles have no row in the table {name}"
+        text = f"{absent.size} of {pool_keys.size} tiles have no row in the table {name}"
         missing.append(Note("files", f"{text}, the first is of {str(absent[0])!r}",
                             items=tuple(dict.fromkeys(absent.tolist()))))  # fmt: skip
     if unknown:
-        text = (
-            f"{len(unknown)} of {given.size} rows of the table {name} match no {what} of the pool"
-        )
+        text = f"{len(unknown)} of {keys.size} rows of the table {name} match no {what} of the pool"
         unused.append(Note("files", f"{text}, the first is {unknown[0]!r}", items=tuple(unknown)))
     return missing, unused
 

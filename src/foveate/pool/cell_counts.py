@@ -45,15 +45,15 @@ def count_cells(
         )  # fmt: skip
     shape = (len(pool), grid[0] * grid[1], len(pool.legend))
     if file is None:
-        found = np.zeros(shape, np.uint32)
+        counts = np.zeros(shape, np.uint32)
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        found = np.lib.format.open_memmap(file, "w+", np.uint32, shape)
+        counts = np.lib.format.open_memmap(file, "w+", np.uint32, shape)
     with Meter(progress, "reading labels", len(pool)) as meter:
         for i, code in enumerate(pool.masks()):
-            found[i] = cell_counts(code, grid, shape[2])
+            counts[i] = cell_counts(code, grid, shape[2])
             meter.advance()
-    return found
+    return counts
 
 
 def cell_counts(

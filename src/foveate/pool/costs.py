@@ -90,8 +90,8 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
             return self["area"] / HECTARE
         if pool.outlines is not None:
             parts = range(0, len(pool), _BLOCK)
-            found = [geodesic_area(shapes_of(pool.outlines.slice(i, _BLOCK))) for i in parts]
-            return np.concatenate([np.empty(0), *found])
+            areas = [geodesic_area(shapes_of(pool.outlines.slice(i, _BLOCK))) for i in parts]
+            return np.concatenate([np.empty(0), *areas])
         assert pool.tiles is not None  # noqa: S101  (the unit requires tiles)
         share = pool.tiles.valid_share.astype(np.float64)
         if unit == "pixels":
@@ -106,14 +106,14 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
 
     def _areas(self) -> NDArray[np.float64]:
         """Return the area of each tile, scene by scene: a million outlines need a gigabyte."""
-        pool, found = self._pool, np.zeros(len(self._pool))
+        pool, areas = self._pool, np.zeros(len(self._pool))
         for scene, rows in pool.per_scene():
             info = scene.source.info
             assert pool.tiles is not None  # noqa: S101  (as above)
             assert info.geobox is not None  # noqa: S101  (the pool is georeferenced)
             outlines = footprints(pool.tiles.take(rows), info.geobox, place=info.place)
-            found[rows] = geodesic_area(outlines)
-        return found
+            areas[rows] = geodesic_area(outlines)
+        return areas
 
 
 def costs_for(pool: Pool, units: Iterable[str]) -> Mapping[str, NDArray[np.float64]]:

@@ -31,8 +31,8 @@ _BLOCK_VALUES = 2**22  # values of vectors read at a time: 16 MiB as float32
 
 def vector_columns(schema: pa.Schema) -> list[str]:
     """Return the columns whose rows are vectors of floats or 8-bit integers."""
-    found = [f.name for f in schema if str(element(f.type)) in KINDS]
-    return [name for name in found if "bbox" not in name.lower()]
+    names = [f.name for f in schema if str(element(f.type)) in KINDS]
+    return [name for name in names if "bbox" not in name.lower()]
 
 
 def chosen_column(schema: pa.Schema, vectors: list[str], column: str | None, file: Path) -> str:
@@ -51,11 +51,11 @@ def chosen_column(schema: pa.Schema, vectors: list[str], column: str | None, fil
     if column is not None:
         if column in schema.names and str(element(schema.field(column).type)) in KINDS:
             return column
-        given = f"column={column!r}"
+        problem = f"column={column!r}"
         if column in schema.names:
-            given += f" of type {schema.field(column).type}"
+            problem += f" of type {schema.field(column).type}"
         raise ParameterError(
-            given,
+            problem,
             f"Columns of vectors in {named(file)}: {', '.join(vectors) or 'none'}; a vector is a "
             "list of float16, float32, float64, int8 or uint8.",
             suggest(column, vectors) or (f"Use --column {vectors[0]}." if vectors else ""),

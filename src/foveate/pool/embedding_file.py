@@ -141,9 +141,9 @@ class EmbeddingFile:
             f.name for f in schema
             if is_plain(f.type) and f.name not in (self.column, self.id_column, place)
         ]  # fmt: skip
-        wanted = [*plain, *([place] if place else [])]
-        wanted += [self.id_column] * (self.id_column != NUMBER)
-        parts = [read_parquet(file, wanted) for file in self.files]
+        columns = [*plain, *([place] if place else [])]
+        columns += [self.id_column] * (self.id_column != NUMBER)
+        parts = [read_parquet(file, columns) for file in self.files]
         _check_alike(parts, self.files)
         table = pa.concat_tables(parts, promote_options="permissive")
         n = sum(rows_of(file) for file in self.files)
@@ -263,10 +263,10 @@ class EmbeddingFile:
         start = 0
         for file in self.files:
             with file.open("rb") as opened:
-                found = open_parquet(opened, file)
-                rows = batch_rows(found, self.column)
-                for group in range(found.metadata.num_row_groups):
-                    for batch in found.iter_batches(
+                parquet = open_parquet(opened, file)
+                rows = batch_rows(parquet, self.column)
+                for group in range(parquet.metadata.num_row_groups):
+                    for batch in parquet.iter_batches(
                         rows, row_groups=[group], columns=[self.column], use_threads=False
                     ):
                         column = batch.column(0)
@@ -313,11 +313,11 @@ def _of_run(
     rows = find_rows(np.asarray(table["tile_id"].to_pylist(), np.str_), ids)
     if (rows < 0).any():
         return attributes, None
-    found = table.take(rows)
-    extra = Attributes(found.select([c for c in _OF_RUN if c in found.column_names]))
+    selected = table.take(rows)
+    extra = Attributes(selected.select([c for c in _OF_RUN if c in selected.column_names]))
     outlines = None
-    if "geometry" in found.column_names:
-        outlines = found["geometry"].combine_chunks()
+    if "geometry" in selected.column_names:
+        outlines = selected["geometry"].combine_chunks()
     return extra if attributes is None else attributes.joined(extra), outlines
 
 
@@ -336,8 +336,8 @@ def _release() -> None:
 
 
 def _check_alike(parts: list[pa.Table], files: Sequence[Path]) -> None:
-    for part, file in zip(parts, files, strict=True):
-        if part.schema.names != parts[0].schema.names:
+    for table, file in zip(parts, files, strict=True):
+        if table.schema.names != parts[0].schema.names:
             raise DataError(
                 f"{named(file)} and {named(files[0])} have different columns",
                 "All files of a pool must have the same columns.",

@@ -77,7 +77,9 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
     else:
         try:
             content = json.loads(read_text(path, "file of polygons"))
-            shapes = np.array([shapely.geometry.shape(one) for one in _geometries(content)], object)
+            shapes = np.array(
+                [shapely.geometry.shape(geometry) for geometry in _geometries(content)], object
+            )
         except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as e:
             raise DataError(
                 f"cannot read {name} as GeoJSON: {e}",
@@ -110,11 +112,11 @@ def _of_polygons(pool: Pool, path: str) -> NDArray[np.float64]:
     for start in range(0, len(pool), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(pool)))
         shapes = pool.take(rows).footprints()
-        tile, part = tree.query(shapes, predicate="intersects")
-        common = shapely.area(shapely.intersection(shapes[tile], ground[part]))
+        tile, polygon = tree.query(shapes, predicate="intersects")
+        common = shapely.area(shapely.intersection(shapes[tile], ground[polygon]))
         area, hit = shapely.area(shapes), np.bincount(tile, minlength=rows.size) > 0
-        found = np.bincount(tile, common, rows.size)
-        share[rows] = np.where(area > 0, found / np.where(area > 0, area, 1), hit)
+        covered = np.bincount(tile, common, rows.size)
+        share[rows] = np.where(area > 0, covered / np.where(area > 0, area, 1), hit)
     return share
 
 

@@ -66,7 +66,7 @@ def need_paths(paths: Paths, role: str) -> list[Location]:
         MissingExtraError: A path is a URL, and ``foveate[cloud]`` is not installed.
     """
     many = list(paths) if isinstance(paths, list | tuple) else [paths]
-    given: list[Location] = []
+    locations: list[Location] = []
     for path in many:
         if kind_of(str(path)) and is_url(str(path)):  # STAC: checked when it is opened
             continue
@@ -75,16 +75,16 @@ def need_paths(paths: Paths, role: str) -> list[Location]:
             place = locate(path)
             assert isinstance(place, URL)  # noqa: S101  (checked above)
             need_cloud(place)
-            given.append(place)
+            locations.append(place)
             continue
-        given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
-    for path in given:
+        locations.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
+    for path in locations:
         if isinstance(path, URL):
             continue  # checked when it is read
         start = path if _exists(path) else _split_glob(path)[0]
         if start is None or not _exists(start):
             raise _missing(path, role)
-    return given
+    return locations
 
 
 def find(paths: Paths, role: str) -> Found:
@@ -101,13 +101,13 @@ def find(paths: Paths, role: str) -> Found:
     """
     everything = need_paths(paths, role)
     urls = [place for place in everything if isinstance(place, URL)]
-    given = [place for place in everything if not isinstance(place, URL)]
+    local_paths = [place for place in everything if not isinstance(place, URL)]
     if not urls:
-        return _find_local(given, role)
+        return _find_local(local_paths, role)
     remote = _find_remote(urls)
-    if not given:
+    if not local_paths:
         return remote
-    local = _find_local(given, role)
+    local = _find_local(local_paths, role)
     return Found(
         (*local.files, *remote.files), (*local.left_out, *remote.left_out), tuple(everything)
     )
@@ -121,7 +121,7 @@ def _find_remote(urls: Sequence[URL]) -> Found:
     shared = 0
     while all(len(f) > shared for f in folders) and len({f[shared] for f in folders}) == 1:
         shared += 1
-    found: dict[tuple[str, ...], File] = {}
+    files: dict[tuple[str, ...], File] = {}
     out: list[LeftOut] = []
     for start, glob in globs:
         for file in walk(start):
@@ -132,12 +132,12 @@ def _find_remote(urls: Sequence[URL]) -> Found:
             reason = _reason_by_name(rel) or ("empty" if file.size == 0 else None)
             if reason is not None and not file.named:
                 out.append(LeftOut(file.url, reason))
-            elif rel.parts in found:
+            elif rel.parts in files:
                 out.append(LeftOut(file.url, "again"))
             else:
                 text = None if wild is None else readable("/".join(g or "" for g in wild.groups()))
-                found[rel.parts] = File(file.url, rel.parts[:-1], _key(rel), text, named=file.named)
-    ordered = tuple(found[rel] for rel in sorted(found))
+                files[rel.parts] = File(file.url, rel.parts[:-1], _key(rel), text, named=file.named)
+    ordered = tuple(files[rel] for rel in sorted(files))
     everything = Found(ordered, tuple(sorted(set(out), key=lambda o: str(o.path))), tuple(urls))
     globbed = {id(f) for f in ordered if f.wild is not None}
     return everything.without("preview", [f for f in _previews(ordered) if id(f) not in globbed])
@@ -155,9 +155,9 @@ def _is_folder(start: URL) -> bool:
     return start.is_prefix or Path(start.name).suffix.lower() not in SUFFIXES
 
 
-def _find_local(given: Sequence[Path], role: str) -> Found:
-    globs = [(None, None) if _exists(p) else _split_glob(p) for p in given]
-    starts = [folder or path for path, (folder, _) in zip(given, globs, strict=True)]
+def _find_local(paths: Sequence[Path], role: str) -> Found:
+    globs = [(None, None) if _exists(p) else _split_glob(p) for p in paths]
+    starts = [folder or path for path, (folder, _) in zip(paths, globs, strict=True)]
     plain = [_plain(p) for p in starts]
     root = Path(os.path.commonpath(plain))
     root = root if root.is_dir() else root.parent
@@ -186,7 +186,7 @@ def _find_local(given: Sequence[Path], role: str) -> Found:
                 text = None if wild is None else readable("/".join(g or "" for g in wild.groups()))
                 found[rel] = File(file, rel.parts[:-1], _key(rel), text, named=file is start)
     ordered = tuple(found[rel] for rel in sorted(found))
-    everything = Found(ordered, tuple(sorted(set(out), key=lambda o: str(o.path))), tuple(given))
+    everything = Found(ordered, tuple(sorted(set(out), key=lambda o: str(o.path))), tuple(paths))
     globbed = {id(f) for f in ordered if f.wild is not None}
     return everything.without("preview", [f for f in _previews(ordered) if id(f) not in globbed])
 
@@ -286,18 +286,18 @@ def _pattern(parts: Sequence[str]) -> re.Pattern[str]:
 
 def _glob_part(part: str) -> str:
     """Return the regular expression of one part of a glob, with a group per wildcard."""
-    found = ""
+    pattern = ""
     for piece in re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part):
         if piece.startswith("*"):
-            found += "([^/]*)"
+            pattern += "([^/]*)"
         elif piece == "?":
-            found += "([^/])"
+            pattern += "([^/])"
         elif re.fullmatch(r"\[.+\]", piece):
             letters = re.sub(r"([\\^\[\]])", r"\\\1", piece[1:-1])
-            found += f"([^{letters[1:]}])" if letters.startswith("!") else f"([{letters}])"
+            pattern += f"([^{letters[1:]}])" if letters.startswith("!") else f"([{letters}])"
         else:
-            found += re.escape(piece)
-    return found
+            pattern += re.escape(piece)
+    return pattern
 
 
 def _plain(path: Path) -> Path:
@@ -387,7 +387,7 @@ def _is_pointer(file: Path) -> bool:
 def _previews(files: Sequence[File]) -> list[File]:
     """Return files that are previews by name, if the files that they show exist."""
     existing = {(f.path.parent, f.path.stem) for f in files}
-    found = []
+    previews = []
     for file in files:
         parent, stem = file.path.parent, file.path.stem
         named = _PREVIEW.fullmatch(stem)
@@ -395,8 +395,8 @@ def _previews(files: Sequence[File]) -> list[File]:
         if parent.name.lower() in _PREVIEW_FOLDERS:
             forms |= {(parent.parent, stem), (parent.parent, named[1] if named else stem)}
         if forms & existing:
-            found.append(file)
-    return found
+            previews.append(file)
+    return previews
 
 
 def _key(rel: Path) -> str:

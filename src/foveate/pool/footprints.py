@@ -59,9 +59,9 @@ def footprints(
             f"Outlines are available in {WGS84} for scenes on the Earth, or in native coordinates.",
             "Use crs=None for the native coordinates of the scene.",
         )
-    found = np.empty(len(tiles), dtype=object)
+    shapes = np.empty(len(tiles), dtype=object)
     bent = place.step > _STEP
-    rest = np.flatnonzero(~_polar(tiles, geobox, found)) if bent else np.arange(len(tiles))
+    rest = np.flatnonzero(~_polar(tiles, geobox, shapes)) if bent else np.arange(len(tiles))
     for points in _POINTS if bent else (1,):
         own = tiles.take(rest)
         lon, lat = to_earth(geobox, *_along(own, points))
@@ -73,9 +73,9 @@ def footprints(
             small = np.maximum(own.h / geobox.shape[0], own.w / geobox.shape[1]) <= _SMALL
             fine &= small | (points > 1)
         _check_finite(own, fine & ~(np.isfinite(lon) & np.isfinite(lat)).all(axis=1))
-        found[rest[fine]] = cut(shapely.polygons(np.stack([lon[fine], lat[fine]], axis=2)))
+        shapes[rest[fine]] = cut(shapely.polygons(np.stack([lon[fine], lat[fine]], axis=2)))
         rest = rest[~fine]
-    return found
+    return shapes
 
 
 def _check_finite(tiles: Tiles, bad: NDArray[np.bool_]) -> None:
@@ -99,9 +99,9 @@ def _along(tiles: Tiles, points: int) -> tuple[NDArray[np.float64], NDArray[np.f
         return columns, rows
     share = np.append(np.arange(4 * points) / points, 4.0)
     corner = np.minimum(share.astype(int), 3)
-    part = share - corner
+    fraction = share - corner
     x, y = (
-        corners[:, corner] * (1 - part) + corners[:, corner + 1] * part
+        corners[:, corner] * (1 - fraction) + corners[:, corner + 1] * fraction
         for corners in (columns, rows)
     )
     return x, y
@@ -116,7 +116,7 @@ def _continuous(lon: NDArray[np.float64]) -> NDArray[np.float64]:
     return lon
 
 
-def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[np.bool_]:
+def _polar(tiles: Tiles, geobox: GeoBox, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Fill `found` with the outlines of tiles with a pole inside or on the edge.
 
     Returns:
@@ -128,7 +128,7 @@ def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[
         inside = (tiles.x - near <= x) & (x <= tiles.x + tiles.w + near)
         inside &= (tiles.y - near <= y) & (y <= tiles.y + tiles.h + near)
         for i in np.flatnonzero(inside).tolist():
-            found[i] = _with_pole(tiles.take([i]), geobox, (x, y, latitude))
+            shapes[i] = _with_pole(tiles.take([i]), geobox, (x, y, latitude))
             done[i] = True
     return done
 

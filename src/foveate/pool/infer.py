@@ -78,14 +78,14 @@ def drawn_values(times: dict[int, int]) -> list[int]:
             break
         if all(abs(values[i] - values[j]) > _NEAR for j in peaks):
             peaks.append(i)
-    found = np.sort(values[peaks])
-    if not 2 <= found.size <= _SHOWN:
+    drawn = np.sort(values[peaks])
+    if not 2 <= drawn.size <= _SHOWN:
         return []
-    gap = np.abs(values[:, None] - found[None]).min(axis=1)
+    gap = np.abs(values[:, None] - drawn[None]).min(axis=1)
     # If values are classes, common values are not concentrated near a few values.
     if (gap[share >= _COMMON] > _SPREAD).any():
         return []
-    return found.tolist() if share[gap <= _NEAR].sum() >= _DRAWN else []
+    return drawn.tolist() if share[gap <= _NEAR].sum() >= _DRAWN else []
 
 
 def _is_jpeg(mask: Source) -> bool:
@@ -97,21 +97,21 @@ def _too_many(times: dict[int, int]) -> DataError:
     total = sum(times.values())
     often = sorted(times, key=lambda v: (-times[v], v))[:_SHOWN]
     histogram = ", ".join(f"{v} ({times[v] / total:.1%})" for v in often)
-    given = (
+    problem = (
         f"the masks have {len(times)} different values from {min(times)} to {max(times)} and there "
         f"is no classes file; the most frequent values are {histogram}"
     )
     drawn = drawn_values(times)
     if drawn:
         return DataError(
-            given,
+            problem,
             f"Most pixels are at or near {', '.join(map(str, drawn))}, the others in between: the "
             "masks were smoothed (anti-aliased, resampled) or saved as JPEG.",
             _paste(_between(drawn)) + " If possible, use masks with lossless compression instead.",
         )
     listed = ", ".join(f"class{i}: {v}" for i, v in enumerate(often))
     return DataError(
-        given,
+        problem,
         f"Without a classes file, up to {MOST_CLASSES} values become classes.",
         _paste(listed)
         + f" It contains the {len(often)} most frequent values; add the others, as single values "
@@ -177,8 +177,8 @@ def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
     for number, window in enumerate(windows):
         ahead.at(number)
         block = mask.read(window)
-        found, times = _count(pack(block.data[:, None, block.valid]).ravel())
-        yield found.tolist(), times.tolist()
+        values, times = _count(pack(block.data[:, None, block.valid]).ravel())
+        yield values.tolist(), times.tolist()
 
 
 def _count(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -235,8 +235,8 @@ def _files(found: Found) -> list[dict[str, Any]]:
 def date_of(name: str) -> str:
     """Return the date in a file name, "2018-07-31" or "20180731", as "2018-07-31"; or ""."""
     for part in reversed(re.split(r"[/\\]", name)[-2:]):
-        if found := _DATE.search(part):
-            return f"{found[1]}-{found[3]}-{found[4]}"
+        if match := _DATE.search(part):
+            return f"{match[1]}-{match[3]}-{match[4]}"
     return ""
 
 

@@ -39,16 +39,16 @@ def load_measured(file: Path) -> dict[str, Measured]:
     if not file.is_file():
         return {}
     table = read_parquet(file)
-    found = {}
+    measured = {}
     for row in table.to_pylist():
         share = np.asarray(row["share"], np.float32)
         counts, value = row["counts"], row["frame"]
-        found[row["key"]] = Measured(
+        measured[row["key"]] = Measured(
             share,
             None if counts is None else np.asarray(counts, np.int64).reshape(share.size, -1),
             None if value is None else Frame(value, row["frame_share"]),
         )
-    return found
+    return measured
 
 
 def save_measured(file: Path, known: dict[str, Measured]) -> None:

@@ -64,15 +64,15 @@ class Names:
         Raises:
             DataError: The name matches no image, or several images.
         """
-        found = self.look_up(name)
-        if found is None:
+        match = self.look_up(name)
+        if match is None:
             raise DataError(
                 f"the image {name!r} of {self._who} is not in the pool",
                 f"Images: {', '.join(sorted(self._ids)[:5])}"
                 f"{' ...' if len(self._ids) > 5 else '.'}",
                 "Give the folder of images for which the list was made.",
             )
-        return found
+        return match
 
 
 def _agree(a: str, b: str) -> bool:

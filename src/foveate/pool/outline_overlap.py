@@ -46,14 +46,14 @@ def outline_overlaps(outlines: pa.Array, share: float) -> Constraint:
         common = shapely.area(shapely.intersection(shapes[tile], shapes[pick]))
         over = common > share * area[tile]
         pairs.append(np.stack([pick[over], tile[over]]))
-    found = np.concatenate(pairs, axis=1)
-    return Constraint.of(found[0], found[1], n)
+    overlapping = np.concatenate(pairs, axis=1)
+    return Constraint.of(overlapping[0], overlapping[1], n)
 
 
 def _common(
     bounds: NDArray[np.float64], tile: NDArray[np.int64], pick: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the common area of the bounding boxes of outlines."""
-    one, other = bounds[tile], bounds[pick]
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    first, second = bounds[tile], bounds[pick]
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
     return np.prod(np.maximum(sides, 0), axis=1)

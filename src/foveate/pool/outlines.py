@@ -117,8 +117,8 @@ def to_outlines(shapes: ArrayLike) -> pa.Array:
     import pyarrow as pa
     import shapely
 
-    given = np.asarray(shapes, dtype=object)
-    return pa.array(shapely.to_wkb(cut(shapely.force_2d(given))), pa.binary())
+    array = np.asarray(shapes, dtype=object)
+    return pa.array(shapely.to_wkb(cut(shapely.force_2d(array))), pa.binary())
 
 
 def have_areas(outlines: pa.Array) -> bool:
@@ -134,10 +134,10 @@ def have_areas(outlines: pa.Array) -> bool:
 def _geo(schema: pa.Schema) -> dict[str, Any]:
     """Return the metadata of GeoParquet, or an empty dictionary."""
     try:
-        found = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+        metadata = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
@@ -151,18 +151,18 @@ def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
     text = kinds.is_string(kind) or kinds.is_large_string(kind)
     try:
         if binary:
-            found = shapely.from_wkb(block.to_numpy(zero_copy_only=False))
+            shapes = shapely.from_wkb(block.to_numpy(zero_copy_only=False))
         elif text:
-            found = shapely.from_wkt(block.to_numpy(zero_copy_only=False))
+            shapes = shapely.from_wkt(block.to_numpy(zero_copy_only=False))
         else:
-            found = [_nested(value) for value in block.to_pylist()]
+            shapes = [_nested(value) for value in block.to_pylist()]
     except (shapely.errors.ShapelyError, TypeError, ValueError, KeyError, IndexError) as error:
         raise DataError(
             f"the column {name!r} of type {kind} is not a geometry: {error}",
             "A geometry is WKB, WKT, or nested coordinates of points, polygons or multipolygons.",
             "Convert it to GeoParquet: geopandas, GDAL (ogr2ogr OUT.parquet IN).",
         ) from error
-    return np.fromiter(found, dtype=object, count=len(block))
+    return np.fromiter(shapes, dtype=object, count=len(block))
 
 
 def _nested(value: Any) -> Any:

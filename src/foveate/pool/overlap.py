@@ -73,8 +73,8 @@ def overlaps(pool: Pool, max_overlap: float) -> Constraint:
     pairs: list[NDArray[np.int64]] = []
     for pick, tile in ground.neighbours(whole=max_overlap < 0.5):
         pairs.append(np.stack([pick, tile])[:, ground.covered(tile, pick) > share])
-    found = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
-    return Constraint.of(found[0], found[1], n, group=ground.group)
+    forbidden = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
+    return Constraint.of(forbidden[0], forbidden[1], n, group=ground.group)
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,13 @@ class _Ground:
         upright, sides = self._sides
         plain = upright[tile] & upright[pick] & (self._crs[tile] == self._crs[pick])
         rows = np.flatnonzero(plain)
-        one, other = sides[tile[rows]], sides[pick[rows]]
+        a, b = sides[tile[rows]], sides[pick[rows]]
         turn = self._turn[tile[rows]]
         if turn.any():
-            away = (other[:, 0] + other[:, 2] - one[:, 0] - one[:, 2]) / 2
-            other[:, ::2] -= (turn * np.rint(away / np.where(turn, turn, np.inf)))[:, None]
-        common = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-        area = np.prod(np.maximum(one[:, 2:] - one[:, :2], 0), axis=1)
+            away = (b[:, 0] + b[:, 2] - a[:, 0] - a[:, 2]) / 2
+            b[:, ::2] -= (turn * np.rint(away / np.where(turn, turn, np.inf)))[:, None]
+        common = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+        area = np.prod(np.maximum(a[:, 2:] - a[:, :2], 0), axis=1)
         area[area == 0] = np.inf  # the window is outside the raster
         share[rows] = np.prod(np.maximum(common, 0), axis=1) / area
         rows = np.flatnonzero(~plain)
@@ -221,13 +221,13 @@ class _Ground:
         source, target = self.crs[self.grid[pick]], self.crs[self.grid[tile]]
         for a, b in np.unique(np.stack([source, target]), axis=1).T.tolist():
             rows = np.flatnonzero((source == a) & (target == b))
-            found = world[rows]
+            pixels = world[rows]
             if a != b:
-                found = _transformed(self.systems[a], self.systems[b], found)
+                pixels = _transformed(self.systems[a], self.systems[b], pixels)
             if period := _period(self.systems[b]) if b >= 0 else 0.0:
                 middle = self._world(self._outline(tile[rows])[:, :1], self.grid[tile[rows]])
-                found = _turned(found, middle[..., 0], period, split=a != b)
-            world[rows] = found
+                pixels = _turned(pixels, middle[..., 0], period, split=a != b)
+            world[rows] = pixels
         grid = self.grid[tile]
         away = world[:, 1:] - self.affine[grid, None, :, 2]
         with np.errstate(invalid="ignore"):
@@ -243,9 +243,9 @@ class _Ground:
         Points are compared in the plane if all are in one projected CRS. Longitudes require the
         sphere, because 190 degrees equals -170 degrees.
         """
-        found = np.full((*points.shape[:2], 3), np.nan)
+        coordinates = np.full((*points.shape[:2], 3), np.nan)
         if len(self.systems) == 1 and not _period(self.systems[0]):
-            return found
+            return coordinates
         for number in np.unique(crs[crs >= 0]).tolist():
             rows, system = np.flatnonzero(crs == number), self.systems[number]
             if len(self.systems) == 1:
@@ -254,10 +254,10 @@ class _Ground:
                 angles = np.radians(_transformed(system, "EPSG:4326", points[rows]))
             lon, lat = np.moveaxis(angles, 2, 0)
             with np.errstate(invalid="ignore"):
-                found[rows] = np.stack(
+                coordinates[rows] = np.stack(
                     [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=2
                 )
-        return found
+        return coordinates
 
 
 def _grid_key(geobox: GeoBox | None, scene: str, systems: dict[Any, int]) -> tuple[Any, ...]:
@@ -303,14 +303,14 @@ def _near(
             beyond = 0.0 if other is None else float(radius[tiles].max())
             tree = KDTree(centre[tiles])
             for begin in range(0, picks.size, _BLOCK):
-                part = picks[begin : begin + _BLOCK]
-                reach = float(radius[part].max()) + beyond
-                found = KDTree(centre[part]).sparse_distance_matrix(
+                block = picks[begin : begin + _BLOCK]
+                reach = float(radius[block].max()) + beyond
+                distances = KDTree(centre[block]).sparse_distance_matrix(
                     tree, reach, output_type="ndarray"
                 )
-                pick, tile = part[found["i"]], tiles[found["j"]]
+                pick, tile = block[distances["i"]], tiles[distances["j"]]
                 limit = radius[pick] + (radius[tile] if whole else 0.0)
-                keep = (pick != tile) & (found["v"] <= limit)
+                keep = (pick != tile) & (distances["v"] <= limit)
                 yield pick[keep], tile[keep]
 
 
@@ -325,13 +325,13 @@ def _turned(
         period: 360 degrees in the unit of the longitudes.
         split: Whether 180 degrees may lie between a centre and its corners.
     """
-    found = points.copy()
+    turned = points.copy()
     with np.errstate(invalid="ignore"):
-        lon = found[..., 0]
+        lon = turned[..., 0]
         if split:
             lon -= period * np.rint((lon - lon[:, :1]) / period)
         lon -= period * np.rint((lon[:, :1] - centre) / period)
-    return found
+    return turned
 
 
 def _transformed(
@@ -351,8 +351,8 @@ def _transformed(
 def _transformer(source: CRS, target: CRS | str) -> Transformer:
     from pyproj import Transformer
 
-    wanted = target if isinstance(target, str) else target.proj
-    return Transformer.from_crs(source.proj, wanted, always_xy=True)
+    target_crs = target if isinstance(target, str) else target.proj
+    return Transformer.from_crs(source.proj, target_crs, always_xy=True)
 
 
 @lru_cache(maxsize=256)

@@ -145,8 +145,8 @@ def _found_items(
     Raises:
         ParameterError: A search is given without STAC, or a stack with STAC.
     """
-    given = [images] if isinstance(images, str | Path) else list(images)
-    paths = stac_paths([str(path) for path in given])
+    entries = [images] if isinstance(images, str | Path) else list(images)
+    paths = stac_paths([str(path) for path in entries])
     stated = [] if search is None else search.stated()
     if paths is None:
         if stated:
@@ -168,9 +168,9 @@ def _found_items(
 
 def _as_files(items: Sequence[ItemScene], images: Paths) -> Found:
     """Return items as files, for pairing by name."""
-    given = [images] if isinstance(images, str | Path) else list(images)
+    entries = [images] if isinstance(images, str | Path) else list(images)
     files = [File(locate(item.bands[0][1].href), (), item.name) for item in items]
-    return Found(tuple(files), given=tuple(locate(str(path)) for path in given))
+    return Found(tuple(files), given=tuple(locate(str(path)) for path in entries))
 
 
 def _unused(notes: list[Note], other: Found) -> list[Note]:
@@ -199,15 +199,15 @@ def partners(
     """
     index(images, "images")
     index(others, f"{what}s")
-    found: dict[str, File] = {}
+    matches: dict[str, File] = {}
     if len(images) == len(others) == 1 and images[0].named and others[0].named:
-        found[images[0].key] = others[0]  # unambiguous, whatever the names are
+        matches[images[0].key] = others[0]  # unambiguous, whatever the names are
     else:
         wild = all(f.wild is not None for f in (*images, *others))
         for group, candidates in _groups(images, others, suffix, wild=wild):
-            found |= _matched(group, candidates, what)
-    missing = [f for f in images if f.key not in found]
-    used = {f.key for f in found.values()}
+            matches |= _matched(group, candidates, what)
+    missing = [f for f in images if f.key not in matches]
+    used = {f.key for f in matches.values()}
     unused = [f for f in others if f.key not in used]
     if missing:
         raise DataError(
@@ -225,10 +225,10 @@ def partners(
             ),
         )
     for image in images:
-        if _same_file(found[image.key].path, image.path):
+        if _same_file(matches[image.key].path, image.path):
             raise DataError(
                 f"the image {image.key!r} and its {what} are the same file: "
-                f"{printable(str(found[image.key].path))!r}",
+                f"{printable(str(matches[image.key].path))!r}",
                 f"An image and its {what} must be two files.",
                 "Check the folders: one may be a link to the other.",
             )
@@ -237,7 +237,7 @@ def partners(
         text = f"{len(unused)} of {len(others)} {what}s match no image and are not used"
         names = tuple(f.key for f in unused)
         notes = [Note("pairing", f"{text}, the first is {names[0]!r}", items=names)]
-    return {key: file.path for key, file in found.items()}, notes
+    return {key: file.path for key, file in matches.items()}, notes
 
 
 def _same_file(first: Location, other: Location) -> bool:
@@ -293,14 +293,14 @@ def _matched(images: list[File], others: list[File], what: str) -> dict[str, Fil
     if len(images) == len(others) == 1:
         return {images[0].key: others[0]}
     same = {f.key: f for f in others}
-    found = {f.key: same[f.key] for f in images if f.key in same}
-    if len(found) == len(others):
-        return found
-    spare = [f for f in others if f not in found.values()]
-    image = next((f for f in images if f.key not in found), None)
+    matches = {f.key: same[f.key] for f in images if f.key in same}
+    if len(matches) == len(others):
+        return matches
+    spare = [f for f in others if f not in matches.values()]
+    image = next((f for f in images if f.key not in matches), None)
     if image is None or len(images) == 1:
         image = image or images[0]
-        first, second = found.get(image.key, others[0]), spare[-1]
+        first, second = matches.get(image.key, others[0]), spare[-1]
         ending = ending_of(second)
         raise DataError(
             f"two {what}s may belong to the image {image.key!r}: "

@@ -76,8 +76,8 @@ class Pictures:
         if not rows.size:
             return np.zeros(0, bool)
         with tempfile.TemporaryFile(prefix="foveate-") as file:
-            found = self._read(file, rows, progress)
-            return found.copies(
+            pictures = self._read(file, rows, progress)
+            return pictures.copies(
                 np.searchsorted(rows, first), np.searchsorted(rows, second), progress
             )
 
@@ -122,17 +122,17 @@ class _Read:
     ) -> NDArray[np.bool_]:
         """Say which pairs are copies."""
         one_size = (self.size[first] == self.size[second]).all(axis=1)
-        found = one_size & (self.prints[first] == self.prints[second])
-        open_ = one_size & ~found
+        same = one_size & (self.prints[first] == self.prints[second])
+        open_ = one_size & ~same
         kinds, kind = np.unique(self.size[first[open_]], axis=0, return_inverse=True)
         with Meter(progress, "comparing tiles", int(open_.sum())) as meter:
             for number in range(len(kinds)):
                 pairs = np.flatnonzero(open_)[kind.ravel() == number]
                 for begin in range(0, pairs.size, _PAIRS):
-                    part = pairs[begin : begin + _PAIRS]
-                    found[part] = self._alike(first[part], second[part])
-                    meter.advance(part.size)
-        return found
+                    block = pairs[begin : begin + _PAIRS]
+                    same[block] = self._alike(first[block], second[block])
+                    meter.advance(block.size)
+        return same
 
     def _alike(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Compare pairs of tiles of one size."""
@@ -152,9 +152,9 @@ class _Read:
 
 def _print(raster: Raster) -> int:
     """Return a hash of the pixels that are valid, and of which are."""
-    found = hashlib.blake2b(raster.valid.tobytes(), digest_size=8)
-    found.update(np.where(raster.valid, raster.data, raster.data.dtype.type(0)).tobytes())
-    return int.from_bytes(found.digest(), "little")
+    hasher = hashlib.blake2b(raster.valid.tobytes(), digest_size=8)
+    hasher.update(np.where(raster.valid, raster.data, raster.data.dtype.type(0)).tobytes())
+    return int.from_bytes(hasher.digest(), "little")
 
 
 def _picture(raster: Raster, factor: int) -> NDArray[np.float32]:

@@ -67,8 +67,8 @@ def read_codes(
     ok = labels.valid if valid is None else labels.valid & valid
     codes = np.full(ok.shape, -1, np.int16)
     # Values of invalid pixels need not be classes: decode the valid pixels only.
-    found = legend.decode(labels.data[:, None, ok], f"the mask of {scene.scene_id!r}")
-    codes[ok] = found[0]
+    decoded = legend.decode(labels.data[:, None, ok], f"the mask of {scene.scene_id!r}")
+    codes[ok] = decoded[0]
     return codes
 
 

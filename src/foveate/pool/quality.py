@@ -110,8 +110,8 @@ class Quality:
 
     def _of_files(self, pool: Pool) -> dict[str, tuple[FileSource, str]]:
         """Return the raster of each scene and its kind, paired by name."""
-        found = need_files(find(self.files, "quality raster"), "quality raster")
-        files = pair(found.files, [scene.scene_id for scene in pool.scenes])
+        rasters = need_files(find(self.files, "quality raster"), "quality raster")
+        files = pair(rasters.files, [scene.scene_id for scene in pool.scenes])
         return {
             name: (FileSource(str(file.path), palette=False), self.kind_of(file.key))
             for name, file in files.items()
@@ -156,7 +156,7 @@ def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
     """
     if len(files) == len(scenes) == 1:
         return {scenes[0]: files[0]}
-    names, found = Names(scenes, "the folder of quality rasters"), dict[str, Any]()
+    names, rasters = Names(scenes, "the folder of quality rasters"), dict[str, Any]()
     for file in files:
         stem = _ENDING.sub("", file.key)
         scene = names.look_up(stem)
@@ -167,15 +167,15 @@ def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
             scene = matches[0] if len(matches) == 1 else None
         if scene is None:
             continue
-        if scene in found:
+        if scene in rasters:
             raise DataError(
-                f"two quality rasters may belong to the image {scene!r}: {found[scene].key!r} and "
-                f"{file.key!r}",
+                f"two quality rasters may belong to the image {scene!r}: {rasters[scene].key!r} "
+                f"and {file.key!r}",
                 "An image must have one quality raster.",
                 "Select by a glob: --quality 'DIR/*_SCL_20m.tif'.",
             )
-        found[scene] = file
-    missing = [scene for scene in scenes if scene not in found]
+        rasters[scene] = file
+    missing = [scene for scene in scenes if scene not in rasters]
     if missing:
         raise DataError(
             f"{len(missing)} of {len(scenes)} images have no quality raster, the first is "
@@ -184,7 +184,7 @@ def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
             "An image and its quality raster must have the same name, apart from endings such as "
             "_SCL, _QA_PIXEL or _mask.",
         )
-    return found
+    return rasters
 
 
 def leave_out(  # noqa: PLR0917  (parts of the messages)

@@ -78,7 +78,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
         _check_there(run, list(paths.values()))
     needed = items or job.get("stack") or job.get("extra") or job.get("masks")
     rows = _rows(job) if needed else {}
-    found = {}
+    files = {}
     for name, path in paths.items():
         row = rows.get(name)
         if items and row is None:
@@ -86,8 +86,8 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
         source = _source(path, row, job.get("nodata"))
         _check_same(name, source, known[name])
         mask = None if row is None or row.mask is None else FileSource(str(row.mask))
-        found[name] = SceneFiles(name, source, mask)
-    return found
+        files[name] = SceneFiles(name, source, mask)
+    return files
 
 
 def _imagery(job: dict[str, Any]) -> dict[str, Any]:

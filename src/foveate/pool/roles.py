@@ -120,8 +120,8 @@ def shared_name(file: File, suffix: str = "") -> str:
 
 def ending_of(file: File) -> str:
     """Return the last word of a name with its separator, or ""."""
-    found = re.search(r"[\s._\-][^\s._\-]+$", readable(file.path.stem))
-    return found[0] if found else ""
+    match = re.search(r"[\s._\-][^\s._\-]+$", readable(file.path.stem))
+    return match[0] if match else ""
 
 
 def names_of(files: Sequence[File]) -> str:

@@ -96,25 +96,25 @@ class Rules:
         if self.groups == PLACE:
             _need_ground(pool, "Places are tiles of the same ground on different dates.",
                          "Use a column instead: --groups COLUMN.")  # fmt: skip
-        found = [overlaps(pool, share)]
+        constraints = [overlaps(pool, share)]
         if self.min_distance is not None:
             _need_ground(pool, "Distances in metres require georeferenced scenes.",
                          "Use --max-overlap or --no-overlap, which count pixels.")  # fmt: skip
             near = Near(_points(pool), self.min_distance)
-            found.append(Constraint(len(pool), (near,)))
+            constraints.append(Constraint(len(pool), (near,)))
         if self.groups not in (None, PLACE):
             code, _ = codes_of(pool, str(self.groups))
             alone = np.flatnonzero(code < 0)
             code[alone] = code.max(initial=-1) + 1 + np.arange(alone.size)
             pairs = Pairs.of([], [], len(pool), group=code)
-            found.append(Constraint(len(pool), () if pairs.empty else (pairs,)))
-        for name, given in self.quota.items():
-            amount, (code, _) = read_quota(name, given), codes_of(pool, name)
-            share, most = (amount.value, None) if amount.share else (None, int(amount.value))
-            found.append(Constraint(len(pool), quotas=(Quota(name, code, share, most),)))
+            constraints.append(Constraint(len(pool), () if pairs.empty else (pairs,)))
+        for name, text in self.quota.items():
+            amount, (code, _) = read_quota(name, text), codes_of(pool, name)
+            share, limit = (amount.value, None) if amount.share else (None, int(amount.value))
+            constraints.append(Constraint(len(pool), quotas=(Quota(name, code, share, limit),)))
         if self.strata is not None:
-            found.append(Constraint(len(pool), strata=strata_of(pool, self.strata)))
-        return found[0].joined(*found[1:])
+            constraints.append(Constraint(len(pool), strata=strata_of(pool, self.strata)))
+        return constraints[0].joined(*constraints[1:])
 
 
 def read_quota(name: str, amount: str | float) -> Amount:
@@ -124,16 +124,16 @@ def read_quota(name: str, amount: str | float) -> Amount:
         ParameterError: The amount is neither.
     """
     try:
-        found = Budget.parse({name: str(amount)}).limits[name]
+        limit = Budget.parse({name: str(amount)}).limits[name]
     except BudgetError:
-        found = Amount(0.5)
-    if not found.share and found.value != int(found.value):
+        limit = Amount(0.5)
+    if not limit.share and limit.value != int(limit.value):
         raise ParameterError(
             f"quota {name}={amount}",
             "A quota must be a share of the picks, up to 100%, or an integer number of tiles.",
             "For example scene=20%, or scene=50.",
         )
-    return found
+    return limit
 
 
 def check_quotas(constraint: Constraint, picks: int) -> None:
@@ -171,32 +171,32 @@ def read_strata(text: str) -> tuple[str, Mapping[str, float] | str]:
     Raises:
         ParameterError: The text is malformed, or the shares exceed 100 %.
     """
-    name, stated, shares = (part.strip() for part in str(text).partition("="))
+    name, stated, shares = (entry.strip() for entry in str(text).partition("="))
     if name and not stated:
         return name, "pool"
     if name and shares == "equal":
         return name, "equal"
-    found: dict[str, float] = {}
-    for part in shares.split(","):
-        value, _, share = (field.strip() for field in part.rpartition(":"))
+    share_of: dict[str, float] = {}
+    for entry in shares.split(","):
+        value, _, share = (field.strip() for field in entry.rpartition(":"))
         try:
             amount = Budget.parse({"tiles": share}).limits["tiles"]
         except BudgetError:
             amount = Amount(0.0)
-        if not (name and value and amount.share) or value in found:
+        if not (name and value and amount.share) or value in share_of:
             raise ParameterError(
                 f"strata {text!r}",
                 "Strata are given as COLUMN, COLUMN=equal, or COLUMN=VALUE:SHARE,VALUE:SHARE with "
                 "each value once.",
                 "For example region, region=equal, or region=north:50%,south:20%.",
             )
-        found[value] = amount.value
-    if sum(found.values()) > 1 + _ROUNDING:
+        share_of[value] = amount.value
+    if sum(share_of.values()) > 1 + _ROUNDING:
         raise ParameterError(
-            f"strata {text!r}: the shares add up to {100 * sum(found.values()):g} %",
+            f"strata {text!r}: the shares add up to {100 * sum(share_of.values()):g} %",
             "They must not exceed 100 %; the remaining share is distributed over the other values.",
         )  # fmt: skip
-    return name, found
+    return name, share_of
 
 
 def strata_of(pool: Pool, text: str) -> Strata:
@@ -288,14 +288,14 @@ def _need_ground(pool: Pool, why: str, hint: str) -> None:
 
 def _points(pool: Pool) -> NDArray[np.float64]:
     """Return the centroids of tiles in geocentric coordinates on WGS84, (n, 3) in metres."""
-    found = np.empty((len(pool), 3))
+    points = np.empty((len(pool), 3))
     for start in range(0, len(pool), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(pool)))
         lon, lat = np.radians(middles(pool.take(rows).footprints()))
         square = _FLATTENING * (2 - _FLATTENING)
         radius = _EQUATOR / np.sqrt(1 - square * np.sin(lat) ** 2)
-        found[rows] = np.stack([
+        points[rows] = np.stack([
             radius * np.cos(lat) * np.cos(lon), radius * np.cos(lat) * np.sin(lon),
             radius * (1 - square) * np.sin(lat),
         ], axis=1)  # fmt: skip
-    return found
+    return points

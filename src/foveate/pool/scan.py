@@ -89,12 +89,12 @@ def scan(
     share = np.ones(len(pool), np.float32)
     counts = np.zeros((len(pool), len(legend)), np.int64) if labelled and legend else None
     for scene, rows in pool.per_scene():
-        one = measured[scene.scene_id]
-        share[rows] = one.share
-        if counts is not None and one.counts is not None:
-            counts[rows] = one.counts
-    frames = {name: one.frame for name, one in measured.items() if one.frame is not None}
-    found = note_frames(frames, len(measured))
+        result = measured[scene.scene_id]
+        share[rows] = result.share
+        if counts is not None and result.counts is not None:
+            counts[rows] = result.counts
+    frames = {name: result.frame for name, result in measured.items() if result.frame is not None}
+    notes = note_frames(frames, len(measured))
     empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
     if empty and not skip_empty:
         raise _nothing_valid(pool, empty)
@@ -122,7 +122,7 @@ def scan(
         )
     if empty:
         text = f"{len(empty)} of {len(pool.scenes)} images contain only nodata and are not used"
-        found.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
+        notes.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
     excluded = {
         str(pool.ids[i]): f"{share[i]:.1%} valid pixels, under {min_valid:.0%}"
         if share[i] < min_valid
@@ -131,7 +131,7 @@ def scan(
     }
     measured = replace(
         pool, tiles=tiles.with_valid_share(share), legend=legend, counts=counts,
-        excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(found)),
+        excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(notes)),
     )  # fmt: skip
     return measured.take(np.flatnonzero(keep))
 
@@ -160,7 +160,7 @@ def _measured(
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (checked by the caller)
     labelled = any(scene.mask is not None for scene in pool.scenes)
-    found: dict[str, Measured] = {}
+    results: dict[str, Measured] = {}
     used: dict[str, Measured] = {}
     with Meter(progress, "reading masks" if labelled else "checking nodata", len(pool)) as meter:
         for scene, rows in pool.per_scene():
@@ -173,11 +173,11 @@ def _measured(
                         raise
                     failed[scene.scene_id] = str(error)
             if scene.scene_id not in failed:
-                found[scene.scene_id] = used[key] = known[key]
+                results[scene.scene_id] = used[key] = known[key]
             meter.advance(rows.size)
     known.clear()  # drop measurements of other scenes
     known.update(used)
-    return found
+    return results
 
 
 def _key(
