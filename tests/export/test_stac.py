@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -208,6 +211,53 @@ def test_what_has_no_place_or_no_vectors_is_refused(tmp_path, runs):
     with pytest.raises(ParameterError, match="--method kcenter with --to embeddings"):
         export_run(runs / "run", "embeddings", tmp_path / "out", ["kcenter"])
     assert not (tmp_path / "out").exists()
+
+
+def dated(runs, out, **columns):
+    """Embed the plain images with a table of columns of their two scenes."""
+    table = out.with_suffix(".parquet")
+    pq.write_table(pa.table({"scene": ["p0", "p1"], **columns}), table)
+    common = ("--tile", 64, "--method", "kcenter", "--budget", "100%")
+    answer = here("curate", runs / "plain", "--attributes", table, *common, "--out", out)
+    assert answer.status == 0, answer.err
+    return out
+
+
+def test_columns_of_dates_and_decimals_are_written(runs, tmp_path):
+    run = dated(
+        runs, tmp_path / "run",
+        date=[dt.date(2024, 1, 2)] * 2,
+        seen=pa.array([dt.datetime(2024, 1, 2, 3, tzinfo=dt.UTC)] * 2),
+        fine=pa.array([dt.datetime(2024, 1, 2)] * 2, pa.timestamp("ns")),  # noqa: DTZ001
+        clock=[dt.time(1, 2)] * 2, price=[Decimal("1.50")] * 2, wait=[dt.timedelta(minutes=1)] * 2,
+    )  # fmt: skip
+    export_run(run, "stac", tmp_path / "stac", datetime="2024-01-02")
+    for item in read(tmp_path / "stac/items.json")["features"]:
+        check_core(item)
+        own = item["properties"]
+        found = [own[name] for name in ("date", "seen", "fine", "clock", "price", "wait")]
+        assert found == [
+            "2024-01-02", "2024-01-02T03:00:00Z", "2024-01-02T00:00:00Z", "01:02:00", 1.5, 60.0,
+        ]  # fmt: skip
+
+
+def test_embeddings_have_the_period_of_their_dates_in_utc(runs, tmp_path):
+    run = dated(
+        runs, tmp_path / "run", datetime=["2024-05-31T23:00:00-05:00", "2024-06-01T02:00:00Z"]
+    )
+    export_run(run, "embeddings", tmp_path / "vectors")
+    own = read(tmp_path / "vectors/item.json")["properties"]
+    assert (own["start_datetime"], own["end_datetime"]) == (
+        "2024-06-01T02:00:00Z", "2024-06-01T04:00:00Z",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ["stac", "embeddings"])
+def test_a_date_that_cannot_be_read_is_quoted(runs, tmp_path, to):
+    run = dated(runs, tmp_path / "run", datetime=["31.05.2024", "2024-02-30"])
+    with pytest.raises(ParameterError, match=r"31\.05\.2024', which is not a date"):
+        export_run(run, to, tmp_path / "out")
+    export_run(run, to, tmp_path / "out", datetime="2024-05-31")
 
 
 def test_a_box_over_the_antimeridian():

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.export.stac_items import attributes_of, box_of, extent_of, link_to, need_place, when
+from foveate.export.stac_items import (
+    as_text,
+    attributes_of,
+    box_of,
+    extent_of,
+    link_to,
+    need_place,
+    when,
+)
 from foveate.export.table import GEOMETRY, Export, Target
 from foveate.files import (
     as_json,
@@ -27,6 +35,7 @@ from foveate.files import (
     write_json,
     write_parquet,
 )
+from foveate.pool.stac.search import read_moment
 from foveate.run import load_embeddings
 
 if TYPE_CHECKING:
@@ -141,11 +150,15 @@ def _dates(export: Export, ids: NDArray[np.str_]) -> dict[str, Any]:
     """Return the acquisition period of the tiles, from the first to the last date."""
     known = attributes_of(export.run)
     texts = {str(known.get(i, {}).get("datetime") or "") for i in ids.tolist()}
-    if "" in texts:
-        return when(None, export.datetime)
-    first, last = min(texts), max(texts)
+    moments = {text: read_moment(text) for text in texts}
+    # One tile without a date: the period of all tiles has to be given.
+    undated = sorted(text for text, moment in moments.items() if moment is None)
+    if undated:
+        return when(undated[-1], export.datetime)
+    found = [moment for moment in moments.values() if moment is not None]
+    first, last = as_text(min(found)), as_text(max(found))
     if first == last:
-        return when(first, "")
+        return {"datetime": first}
     return {"datetime": None, "start_datetime": first, "end_datetime": last}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,6 @@ from foveate.pool.stac.search import read_interval, read_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from foveate.run import Run
 
@@ -42,6 +43,12 @@ def when(known: object, stated: str) -> dict[str, Any]:
     moment = read_moment(known)
     if moment is not None:
         return {"datetime": as_text(moment)}
+    if not stated and known not in (None, ""):
+        raise ParameterError(
+            f"the column 'datetime' of the tiles has {str(known)!r}, which is not a date",
+            "A date is 2024-05-31 or 2024-05-31T10:00:00Z.",
+            "Correct the column, or type --datetime 2024-05-31, which is used for such tiles.",
+        )
     if not stated:
         raise ParameterError(
             "the tiles have no date",
@@ -130,14 +137,31 @@ def link_to(uri: str, folder: Path) -> tuple[str, str]:
 
 
 def attributes_of(run: Run) -> dict[str, dict[str, Any]]:
-    """Return the stored attributes of each tile: id -> column -> value."""
+    """Return the stored attributes of each tile, ready for JSON: id -> column -> value.
+
+    Dates and times are text of RFC 3339, durations are seconds, decimals are floats.
+    """
     from foveate.files import read_parquet
     from foveate.pool.store import ATTRIBUTES
 
     path = run.path / ATTRIBUTES
     if not path.is_file():
         return {}
-    return {str(row["tile_id"]): row for row in read_parquet(path).to_pylist()}
+    return {
+        str(row["tile_id"]): {name: _for_json(value) for name, value in row.items()}
+        for row in read_parquet(path).to_pylist()
+    }
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        moment = read_moment(value)
+        return str(value) if moment is None else as_text(moment)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def need_place(run: Run, column_names: Sequence[str]) -> None:
