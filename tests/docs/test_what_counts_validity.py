@@ -250,7 +250,14 @@ def test_a_stack_is_valid_where_all_files_are(tmp_path):
 
 
 @row("frame")
-@pytest.mark.parametrize(("dtype", "value"), [("uint8", 0), ("uint8", 255), ("uint16", 65535)])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", 0), ("uint8", 255), ("uint16", 65535), ("int8", -128), ("int16", -32768),
+        ("int16", -9999), ("uint64", 2**64 - 1), ("float32", 0), ("float32", -9999),
+        ("float32", float(np.finfo("float32").min)), ("float64", 1e20),
+    ],
+)  # fmt: skip
 def test_a_frame_is_noted_with_what_to_type(tmp_path, dtype, value):
     data = ground(dtype=dtype)
     data[:, HALF] = value

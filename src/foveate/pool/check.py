@@ -187,9 +187,9 @@ def note_frames(frames: Mapping[str, Frame], scenes: int) -> list[Note]:
         frames: Scene id -> its frame.
         scenes: Number of scenes that were examined.
     """
-    values: dict[int, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, frame in frames.items():
-        values.setdefault(frame.value, []).append(name)
+        values.setdefault(frame.text, []).append(name)
     notes = []
     for value, names in values.items():
         first = frames[names[0]]

@@ -5,6 +5,7 @@ It is used when a pool grows, or is measured again because some scenes could not
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,11 @@ def load_measured(file: Path) -> dict[str, Measured]:
     measured = {}
     for row in table.to_pylist():
         share = np.asarray(row["share"], np.float32)
-        counts, value = row["counts"], row["frame"]
+        counts, value = row["counts"], row["frame"]  # an exact number as JSON
         measured[row["key"]] = Measured(
             share,
             None if counts is None else np.asarray(counts, np.int64).reshape(share.size, -1),
-            None if value is None else Frame(value, row["frame_share"]),
+            None if value is None else Frame(json.loads(value), row["frame_share"]),
         )
     return measured
 
@@ -63,13 +64,13 @@ def save_measured(file: Path, known: dict[str, Measured]) -> None:
         {
             "key": key, "share": scene.share,
             "counts": None if scene.counts is None else scene.counts.ravel(),
-            "frame": scene.frame and scene.frame.value,
+            "frame": scene.frame and json.dumps(scene.frame.value),
             "frame_share": scene.frame and scene.frame.share,
         }
         for key, scene in known.items()
     ]  # fmt: skip
     schema = pa.schema({
         "key": pa.string(), "share": pa.list_(pa.float32()), "counts": pa.list_(pa.int64()),
-        "frame": pa.int64(), "frame_share": pa.float64(),
+        "frame": pa.string(), "frame_share": pa.float64(),
     })  # fmt: skip
     write_parquet(file, pa.Table.from_pylist(rows, schema=schema))

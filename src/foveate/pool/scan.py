@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 OnError = Literal["stop", "skip"]
-_VERSION = 1  # increased when measurements of the same pixels change
+_VERSION = 2  # increased when measurements of the same pixels change
 
 
 def scan(
