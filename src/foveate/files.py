@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LARGE = 1 << 26  # minimum bytes of a Parquet file that is read by several threads
 _AGAIN = "Delete the file, and run the command that created it again."
+GIVEN = "Check the path, or write the table as Parquet (pandas: to_parquet)."
 _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
@@ -357,8 +358,13 @@ def _rounded(value: Any) -> Any:
     return round(value, _DEGREES) if isinstance(value, float) else value
 
 
-def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+def read_parquet(path: str | Path, columns: list[str] | None = None, hint: str = "") -> pa.Table:
     """Read a Parquet file; bounding boxes of the rows of GeoParquet are dropped.
+
+    Args:
+        path: The file.
+        columns: Names of the columns; all if None.
+        hint: What to do if it cannot be read; `GIVEN` for a file that foveate has not written.
 
     Raises:
         DataError: The file is missing or is not Parquet.
@@ -375,7 +381,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
             return without_boxes(found.read(columns=columns, use_threads=large))
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN
+            f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", hint or _AGAIN
         ) from error
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import DataError, MissingExtraError
+from foveate.files import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import geopandas as gpd
     import pandas as pd
     import pyarrow as pa
@@ -89,3 +94,19 @@ def column_to_rows(table: pa.Table, name: str) -> NDArray[Any]:
     """Convert an Arrow column of fixed-size lists to (n, d) values."""
     flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(table), -1)
+
+
+def need_names_once(names: Sequence[str], path: str | Path) -> None:
+    """Check that the columns of a table have different names.
+
+    Raises:
+        DataError: Two columns have the same name.
+    """
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"the table {printable(str(path))!r} has {names.count(twice[0])} columns named "
+            f"{twice[0]!r}",
+            "The columns of a table must have different names.",
+            "Rename or remove one of them.",
+        )

@@ -11,7 +11,7 @@ import pytest
 
 from foveate.curate import CurateJob, rank
 from foveate.errors import DataError, ParameterError
-from foveate.grid import Tiles
+from foveate.grid import Tiles, Window
 from foveate.pool import Pool
 from foveate.pool.attribute_file import add_attributes
 from foveate.pool.attributes import Attributes
@@ -97,6 +97,24 @@ def test_a_table_by_scene_holds_for_its_tiles(tiles, tmp_path):
         add_attributes(found, tmp_path / "t.csv")
 
 
+def test_names_that_look_like_missing_values_are_names(tmp_path):
+    names = ["NA", "nan", "null"]
+    tiles = Tiles.concat([Tiles.of(name, [Window(0, 0, 8, 8)]) for name in names])
+    pool = Pool(ids=tiles.tile_id, tiles=tiles)
+    path = _csv(tmp_path, "scene,v,note\nNA,1,NA\nnan,2,x\nnull,3,y\n")
+    found = add_attributes(pool, path)
+    assert found.attributes["v"].tolist() == [1, 2, 3]
+    assert found.attributes["note"].tolist() == ["", "x", "y"]
+    assert not found.notes
+
+
+def test_a_broken_table_of_the_user_is_not_to_be_deleted(tiles, tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"not a table")
+    with pytest.raises(DataError, match="cannot read") as caught:
+        add_attributes(tiles, tmp_path / "t.parquet")
+    assert "Delete" not in str(caught.value)
+
+
 def _csv(folder, text):
     (folder / "other.csv").write_text(text)
     return folder / "other.csv"
@@ -111,6 +129,9 @@ def _csv(folder, text):
         ("tile_id,v\n", "has no rows"),
         ("scene\nd/a\nd/b\n", "no column beside"),
         ("", "cannot read the table"),
+        ("scene,v,v\nd/a,1,2\n", "2 columns named 'v'"),
+        ("scene;v\nd/a;1,5\n", "separated by semicolons"),
+        ("scene\tv\nd/a\t1\n", "separated by tabs"),
     ],
 )
 def test_a_table_of_something_else_is_refused(tiles, tmp_path, text, said):

@@ -397,3 +397,27 @@ def test_selections_of_methods_that_the_job_no_longer_has_are_removed(data, tmp_
     again = job(data, "lc", "random").run(tmp_path)
     assert sorted(p.stem for p in (tmp_path / "selection").iterdir()) == ["lc", "random"]
     assert again.worked
+
+
+@pytest.mark.parametrize("method", ["lc", "cb", "fa-cb", "label-noise"])
+def test_masks_without_a_labelled_pixel_rank_nothing(data, tmp_path, method):
+    classes = tmp_path / "classes.yaml"
+    classes.write_text("classes: {rock: 9}\nignore: [0, 1, 2, 3]\n")
+    with pytest.raises(DataError, match="no pixel of the masks has a class"):
+        job(data, method, classes=str(classes)).run(tmp_path / "run")
+    job(data, "random", classes=str(classes)).run(tmp_path / "run")
+
+
+def test_label_noise_ranks_scenes_without_labels_last(tmp_path):
+    draw = np.random.default_rng(0)
+    for i in range(6):
+        image = draw.integers(0, 255, (3, 32, 32), np.uint8)
+        write_cog(tmp_path / f"images/{i}.tif", image)
+        labels = np.where(image[:1] > 127, 1, 2) if i < 3 else np.zeros((1, 32, 32))
+        write_cog(tmp_path / f"masks/{i}.tif", labels.astype(np.uint8))
+    (tmp_path / "classes.yaml").write_text("classes: {a: 1, b: 2}\nignore: [0]\n")
+    run = job(
+        tmp_path, "label-noise", classes=str(tmp_path / "classes.yaml"), tile=32, budget="100%"
+    ).run(tmp_path / "run")
+    table = pq.read_table(run.path / "selection/label-noise.parquet")
+    assert set(table["scene"].to_pylist()[:3]) == {"0", "1", "2"}

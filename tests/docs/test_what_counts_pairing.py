@@ -294,6 +294,13 @@ def _left_format(root):
 
 
 @case
+def _left_archive(root):
+    for name in ("b.zip", "c.npy"):
+        (root / name).write_bytes(b"PK")
+    return beside(root)
+
+
+@case
 def _left_other(root):
     (root / "a.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
     (root / "a.png.aux.xml").write_text("<PAMDataset></PAMDataset>")
@@ -468,12 +475,14 @@ def ramp(values):
 
 
 EIGHT = HALVES.astype(np.uint8)
+THREE = np.repeat([0, 0, 1, 255], 64).reshape(16, 16).astype(np.uint8)
 TENTHS = np.where(HALVES == 3, 2, 9).astype(np.uint8)
 SPLIT = np.where(HALVES == 3, 0.25, 0.75).astype(np.float32)
 ACCENTS = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
 XY = {"x": 0, "y": 10}
 CASES |= {
     "class-values": classed(EIGHT),
+    "class-missing": classed(THREE),
     "class-most": classed(ramp(48)),
     "class-many": classed(ramp(49)),
     "class-smooth": classed(smooth(255)),
@@ -562,7 +571,7 @@ def test_a_row(key, tmp_path):
     claims = re.split(r"; (?=note )", stated)
     for claim in claims:
         check(claim, pool, root)
-    notes = [str(note) for note in pool.notes if note.topic in ("files", "pairing")]
+    notes = [str(note) for note in pool.notes if note.topic in ("files", "pairing", "classes")]
     assert len(notes) == len(claims) - 1, notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
 
 import embedding_files as made
 import numpy as np
@@ -108,6 +109,42 @@ def test_several_files_are_one_pool(tmp_path):
         assert x.x.tolist() == [[2, 0], [1, 0], [0, 2], [0, 1]]
     some = file.pool().take([1, 3])
     assert file.vectors(some).x.tolist() == [[1, 0], [0, 1]]
+
+
+def test_hidden_files_and_those_of_spark_are_no_tables(tmp_path):
+    write(tmp_path / "a.parquet", id=["a"], v=[[1.0]])
+    for name in ("._a.parquet", ".b.parquet", "_part.parquet"):
+        (tmp_path / name).write_bytes(b"not a table")
+    assert opened(tmp_path).pool().ids.tolist() == ["a"]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(16), pa.uuid()])
+def test_binary_uuids_are_ids(tmp_path, kind):
+    known = [UUID(int=i + 2**100) for i in range(3)]
+    ids = pa.array([one.bytes for one in known], pa.binary(16)).cast(kind)
+    path = write(tmp_path / "a.parquet", id=ids, v=[[1.0]] * 3)
+    pool = opened(path).pool()
+    assert pool.ids.tolist() == sorted(map(str, known))
+    assert len(opened(path).vectors(pool)) == 3
+
+
+def test_ids_that_are_no_text_are_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", id=[b"\xff\xfe", b"\xfe"], v=[[1.0], [2.0]])
+    with pytest.raises(DataError, match="--id-column row"):
+        opened(path).pool()
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([pa.array([[1.0]]), pa.array([1]), pa.array([2])], names=["v", "x", "x"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="2 columns named 'x'"):
+        opened(tmp_path / "a.parquet")
+
+
+def test_values_in_several_columns_are_explained(tmp_path):
+    path = write(tmp_path / "a.parquet", id=["a"], f0=[1.0], f1=[2.0])
+    with pytest.raises(DataError, match="several columns"):
+        opened(path)
 
 
 def test_every_small_integer_is_exact(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.pool.find import find, need_paths, readable
+from foveate.pool.find import find, need_files, need_paths, readable
 from foveate.pool.names import Names
 from foveate.pool.pairing import pair_files
 from foveate.pool.roles import find_both, plain_images
@@ -37,6 +37,21 @@ def folder():
 
 def keys(found):
     return [file.key for file in found.files]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("a.zip", ".", "unzip"), ("a.tar", "a.tar", "tar xf"), ("a.npy", "a.npy", "to_parquet"),
+        ("a.csv", "a.csv", "to_parquet"), ("a.geotiff", ".", "gdal_translate"),
+        ("part=1/a.parquet", ".", "**/*.parquet"), ("a.txt", ".", "Check the path"),
+    ],
+)  # fmt: skip
+def test_a_folder_without_images_says_what_to_do_with_the_others(tmp_path, name, given, said):
+    touch(tmp_path, name)
+    with pytest.raises(DataError) as caught:
+        need_files(find(tmp_path / given, "image"), "image")
+    assert said in str(caught.value)
 
 
 def test_what_is_left_out_is_data(tmp_path):

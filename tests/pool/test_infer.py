@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from foveate.errors import DataError
 from foveate.labels import Legend
-from foveate.pool.infer import MOST_CLASSES, drawn_values, infer_legend
+from foveate.pool.infer import MOST_CLASSES, drawn_values, infer_legend, note_missing_labels
 from foveate.raster import ArraySource
 
 
@@ -48,6 +48,25 @@ def test_smoothed_masks_come_with_limits_that_can_be_pasted(levels):
     middle = np.abs(np.diff(np.sort(np.abs(mask.astype(int)[..., None] - drawn), axis=2))) < 2
     same = legend.decode(mask) == nearest
     assert same[~middle[..., 0]].all()
+
+
+@pytest.mark.parametrize(
+    ("values", "marked"),
+    [
+        ([0, 1, 255], 255), ([0, 1, 2, 65535], 65535), ([-1, 0, 1], -1), ([1, 2, 255], 255),
+        ([0, 255], None), ([0, 1, 2], None), ([0, 128, 255], None), ([10, 1000, 70000], None),
+        ([-2, -1, 0, 1], None), ([0, 240, 255], None),
+    ],
+)  # fmt: skip
+def test_a_value_that_may_mark_missing_labels_is_noted(values, marked):
+    notes = note_missing_labels(infer_legend([source(np.array(values).reshape(1, -1))]))
+    if marked is None:
+        assert not notes
+    else:
+        assert f"the value {marked} of the masks" in notes[0].text
+        legend = Legend.from_dict(yaml.safe_load(re.search(r"with '(.*?)' and", notes[0].hint)[1]))
+        assert legend.decode(np.array(values).reshape(1, 1, -1)).min() == -1
+        assert len(legend) == len(values) - 1
 
 
 @settings(max_examples=30)

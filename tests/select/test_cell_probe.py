@@ -31,6 +31,15 @@ def test_components_are_whitened_in_any_unit(unit):
     assert np.abs(z[:, 3]).max() < 0.1
 
 
+@pytest.mark.parametrize("classes", [1, 2])
+def test_probe_of_no_cells(classes):
+    """A fold may have no labelled cell."""
+    probe = CellProbe.fit(np.eye(2, dtype=np.float32), np.arange(2) % classes)
+    none = np.empty((0, 2), np.float32)
+    assert probe.probabilities(none, 3).shape == (0, 3)
+    assert probe.predict(none).shape == (0,)
+
+
 def test_probe_predicts_only_fitted_classes():
     x = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
     y = np.repeat([0, 2, 4], 20)

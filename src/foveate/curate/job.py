@@ -215,6 +215,7 @@ class CurateJob(SpreadJob):
         """Pool, embeddings, rankings, selections, tables and pictures."""
         budget, methods, handle, file, embeds, _ = ready
         pool, pool_key = gathered_pool(self, file, run, progress)
+        steps.check_labels(pool, [method for method, _ in methods.values()])
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
         ranker = self._ranker(pool, costs, start, progress)

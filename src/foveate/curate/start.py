@@ -9,6 +9,7 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import (
+    GIVEN,
     digest,
     printable,
     read_json,
@@ -83,7 +84,7 @@ def read_ids(path: Path) -> list[str]:
     """
     name = repr(printable(str(path)))
     if path.suffix.lower() in SUFFIXES:
-        return _column(read_parquet(path), name)
+        return _column(read_parquet(path, hint=GIVEN), name)
     lines = [line.strip() for line in read_text(path, "list of tiles").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     first = [cell.strip().strip('"') for cell in lines[0].split(",")] if lines else []

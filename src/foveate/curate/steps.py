@@ -76,6 +76,21 @@ def rank(
     return found
 
 
+def check_labels(pool: Pool, methods: Collection[Method]) -> None:
+    """Check that some pixel has a class if a method reads masks.
+
+    Raises:
+        DataError: All pixels of the masks are ignored or missing.
+    """
+    by_mask = [m.name for m in methods if {"counts", "cells"} & set(m.needs)]
+    if by_mask and pool.counts is not None and not pool.counts.any():
+        raise DataError(
+            f"the method {by_mask[0]} needs masks, but no pixel of the masks has a class",
+            "All their pixels are ignored or missing.",
+            "Check the values in the classes file (--classes FILE): foveate inspect lists them.",
+        )
+
+
 def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> None:
     """Log the expected time of a method if it is long."""
     vectors = ranker.embeddings

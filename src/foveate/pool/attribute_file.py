@@ -10,11 +10,12 @@ import numpy as np
 
 from foveate.embeddings import find_rows
 from foveate.errors import DataError
-from foveate.files import printable, read_parquet, reason, refuse_empty
+from foveate.files import GIVEN, printable, read_parquet, reason, refuse_empty
 from foveate.pool.attributes import Attributes
 from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
+from foveate.tables import need_names_once
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,22 +87,47 @@ def read_table(path: str | Path) -> pa.Table:
     refuse_empty(path, "path of the table")
     path = Path(path)
     if path.suffix.lower() in SUFFIXES:
-        return read_parquet(path)
+        found = read_parquet(path, hint=GIVEN)
+        need_names_once(found.column_names, path)
+        return found
+    # Ids made of digits are text: 0012 is not 12.
+    keys = {TILE: pa.string(), SCENE: pa.string()}
     try:
         with path.open("rb") as file:
-            # Ids made of digits are text: 0012 is not 12.
-            kinds = {TILE: pa.string(), SCENE: pa.string()}
-            return csv.read_csv(
-                file,
-                read_options=csv.ReadOptions(use_threads=False),
-                convert_options=csv.ConvertOptions(column_types=kinds, strings_can_be_null=True),
-            )
+            _need_commas(file.readline(), path)
+            file.seek(0)
+            alone = csv.ReadOptions(use_threads=False)
+            kinds = csv.ConvertOptions(column_types=keys, strings_can_be_null=True)
+            found = csv.read_csv(file, read_options=alone, convert_options=kinds)
+            need_names_once(found.column_names, path)
+            # Names such as NA and null are names, not missing values.
+            names = [key for key in keys if key in found.column_names]
+            if names:
+                file.seek(0)
+                texts = csv.ConvertOptions(column_types=keys, include_columns=names)
+                read = csv.read_csv(file, read_options=alone, convert_options=texts)
+                for name in names:
+                    place = found.column_names.index(name)
+                    found = found.set_column(place, name, read[name])
+            return found
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read the table {printable(str(path))!r}: {reason(error)}",
             "A table must be Parquet (.parquet), or CSV with a header, in UTF-8.",
             "Check the path.",
         ) from error
+
+
+def _need_commas(header: bytes, path: Path) -> None:
+    """Check that the columns of a CSV file are not separated by semicolons or tabs."""
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if separator in header and b"," not in header:
+            raise DataError(
+                f"the columns of the table {printable(str(path))!r} are separated by {name}",
+                "Columns must be separated by commas, and numbers have a decimal point.",
+                "Save it as CSV with commas, or as Parquet (pandas: read_csv(FILE, sep=None, "
+                "engine='python').to_parquet(OUT)).",
+            )
 
 
 def scenes_of(pool: Pool) -> NDArray[np.str_]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foveate.pool.notes import Topic
     from foveate.pool.pool import Scene
     from foveate.raster import Frame, Source
-    from foveate.raster.base import Remark
+    from foveate.raster.base import Remark, SourceInfo
 
 
 def check_alike(scenes: Sequence[Scene], bands: Sequence[int] | None) -> None:
@@ -36,7 +36,7 @@ def check_alike(scenes: Sequence[Scene], bands: Sequence[int] | None) -> None:
                 f"the image {scene.scene_id!r} has {info.shape[0]} x {info.shape[1]} pixels, its "
                 f"mask {scene.mask.info.shape[0]} x {scene.mask.info.shape[1]}",
                 "An image and its mask must have the same height and width.",
-                "Resample the mask (nearest neighbour), or check the pairing.",
+                f"{_resample(info, scene.mask)}, or check the pairing.",
             )
         if info.dtype != first.dtype:
             raise DataError(
@@ -178,6 +178,18 @@ def alike_values(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Note]]:
         tuple(name for names in declared.values() for name in names),
     )
     return [replace(scene, source=_physical(scene.source)) for scene in scenes], [note]
+
+
+def _resample(image: SourceInfo, mask: Source) -> str:
+    """Return the command that brings a mask to the size of its image, as a hint."""
+    file = shlex.quote(getattr(mask, "path", "IN"))
+    if image.geobox is not None and mask.info.geobox is not None:
+        return warp(image, resampling="near", file=file)
+    height, width = image.shape
+    return (
+        "If it shows the same ground, resample it: gdal_translate -r nearest "
+        f"-outsize {width} {height} {file} OUT.tif"
+    )
 
 
 def note_frames(frames: Mapping[str, Frame], scenes: int) -> list[Note]:

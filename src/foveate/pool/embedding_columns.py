@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from foveate.files import printable, reason
 from foveate.location import URL
 from foveate.registry import suggest
 from foveate.remote import open_object
+from foveate.tables import need_names_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +67,8 @@ def chosen_column(schema: pa.Schema, vectors: list[str], column: str | None, fil
         raise DataError(
             f"{named(file)} has no column of vectors",
             f"A vector is a list of float16, float32, float64, int8 or uint8. Columns: {columns}.",
-            "Give a file with embeddings.",
+            "If the values are in several columns, or of another type, store them as one column: "
+            "table['embedding'] = list(table[COLUMNS].to_numpy('float32')).",
         )
     if len(vectors) > 1:
         raise ParameterError(
@@ -156,9 +159,15 @@ def open_bytes(file: Location) -> IO[bytes]:
 
 
 def schema_of(file: Location) -> pa.Schema:
-    """Return the schema of a Parquet file; see `open_parquet`."""
+    """Return the schema of a Parquet file; see `open_parquet`.
+
+    Raises:
+        DataError: The file is not Parquet, or two columns have the same name.
+    """
     with open_bytes(file) as opened:
-        return open_parquet(opened, file).schema_arrow
+        schema = open_parquet(opened, file).schema_arrow
+    need_names_once(schema.names, str(file))
+    return schema
 
 
 def rows_of(file: Path) -> int:
@@ -191,10 +200,22 @@ def open_parquet(opened: Any, file: Location) -> pq.ParquetFile:
 
 
 def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
-    """Return a column of ids as strings, converted chunk by chunk."""
+    """Return a column of ids as strings, converted chunk by chunk; binary UUIDs as text."""
     import pyarrow as pa
+    import pyarrow.types as kinds
 
-    chunks = column.cast(pa.string()).chunks
+    if isinstance(column.type, pa.UuidType):
+        column = column.cast(column.type.storage_type)
+    if kinds.is_fixed_size_binary(column.type) and column.type.byte_width == 16:
+        return np.asarray([str(UUID(bytes=value)) for value in column.to_pylist()], np.str_)
+    try:
+        chunks = column.cast(pa.string()).chunks
+    except pa.ArrowException as error:
+        raise DataError(
+            f"ids of type {column.type} cannot be read as text",
+            "Ids must be text, integers or UUIDs.",
+            "Choose another column of ids: --id-column NAME, or --id-column row to number rows.",
+        ) from error
     parts = [chunk.to_numpy(zero_copy_only=False).astype(np.str_) for chunk in chunks]
     return np.concatenate(parts) if parts else np.empty(0, np.str_)
 

@@ -76,7 +76,7 @@ def found_files(paths: list[Path]) -> tuple[list[Path], Path | None, EncoderSpec
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+            files += sorted(f for f in path.iterdir() if _is_table(f))
         elif path.exists():
             files.append(path)
         else:
@@ -87,6 +87,11 @@ def found_files(paths: list[Path]) -> tuple[list[Path], Path | None, EncoderSpec
             "Check the path.",
         )  # fmt: skip
     return list(dict.fromkeys(files)), None, None
+
+
+def _is_table(file: Path) -> bool:
+    """Return whether a file of a folder is a table; hidden files and those of Spark are not."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith((".", "_"))
 
 
 def _store_of(run: Path) -> ShardStore:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.files import printable, read_parquet, read_text
+from foveate.files import GIVEN, printable, read_parquet, read_text
 from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.outlines import read_shapes
 from foveate.pool.quality import leave_out
@@ -73,7 +73,9 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
 
     name = repr(printable(str(path)))
     if Path(path).suffix.lower() in SUFFIXES:
-        _, shapes = read_shapes(read_parquet(path), path, "Excluded areas must be polygons.")
+        _, shapes = read_shapes(
+            read_parquet(path, hint=GIVEN), path, "Excluded areas must be polygons."
+        )
     else:
         try:
             content = json.loads(read_text(path, "file of polygons"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import unicodedata
 from pathlib import Path
@@ -41,12 +42,16 @@ _SYSTEM = frozenset(
 )  # fmt: skip
 _FORMATS = frozenset(
     {
-        ".asc", ".bil", ".bip", ".bmp", ".bsq", ".dem", ".ecw", ".gif", ".grb", ".grib", ".h5",
-        ".hdf", ".hdr", ".heic", ".hgt", ".img", ".j2k", ".jp2k", ".jpe", ".jxl", ".mbtiles", ".nc",
-        ".nitf", ".npy", ".npz", ".ntf", ".pgm", ".ppm", ".rst", ".safe", ".sid", ".tar", ".tgz",
-        ".webp", ".zip",
+        ".asc", ".avif", ".bil", ".bip", ".bmp", ".bsq", ".dem", ".ecw", ".geotif", ".geotiff",
+        ".gif", ".grb", ".grib", ".gtif", ".gtiff", ".h5", ".hdf", ".hdr", ".heic", ".hgt", ".img",
+        ".j2k", ".jp2k", ".jpe", ".jxl", ".mbtiles", ".nc", ".nitf", ".ntf", ".pgm", ".ppm", ".rst",
+        ".safe", ".sid", ".webp",
     }
 )  # fmt: skip
+_ARCHIVES = frozenset({".7z", ".rar", ".tar", ".tgz", ".zip"})
+_ARRAYS = frozenset({".npy", ".npz"})
+_TABLES = frozenset({".parquet", ".geoparquet", ".pq"})
+_OTHER_TABLES = frozenset({".arrow", ".csv", ".feather", ".jsonl", ".pkl", ".tsv"})
 _CATALOGUES = frozenset({"catalog.json", "collection.json"})  # file names of STAC
 _PREVIEW = re.compile(r"(.+)[_\-. ](thumb|thumbnail|preview|quicklook|ql|browse)", re.IGNORECASE)
 _PREVIEW_FOLDERS = frozenset({"thumbs", "thumbnails", "previews", "quicklooks", "browse"})
@@ -204,8 +209,23 @@ def need_files(found: Found, role: str) -> Found:
     raise DataError(
         f"no {role} found in {where!r}" + "".join(f"; {note.text}" for note in notes),
         f"Files with the suffixes {', '.join(SUFFIXES)} are read, in all subfolders.",
-        next((note.hint for note in notes if note.hint), "Check the path."),
+        next((note.hint for note in notes if note.hint), _table_hint(found) or "Check the path."),
     )
+
+
+def _table_hint(found: Found) -> str:
+    """Return what to type if tables were found where images are expected, or ""."""
+    others = [path for path in found.why("other") if isinstance(path, Path)]
+    inside = next((path for path in others if path.suffix.lower() in _TABLES), None)
+    if inside is not None and isinstance(found.given[0], Path):
+        pattern = found.given[0] / "**" / f"*{inside.suffix}"
+        return f"To rank embeddings, give the files or a glob: {shlex.quote(str(pattern))}."
+    if any(path.suffix.lower() in _OTHER_TABLES for path in others):
+        return (
+            "To rank embeddings, write the table as Parquet with a column of lists (pandas: "
+            "to_parquet)."
+        )
+    return ""
 
 
 def contents(paths: Sequence[str], role: str) -> list[str]:
@@ -358,7 +378,11 @@ def _reason_by_name(rel: Path) -> Reason | None:
     if rel.name.lower() in _CATALOGUES:
         return "catalogue"
     if suffix not in SUFFIXES:
-        return "format" if suffix in _FORMATS and not hidden else "other"
+        kinds: dict[Reason, frozenset[str]] = {
+            "format": _FORMATS, "archive": _ARCHIVES, "array": _ARRAYS,
+        }  # fmt: skip
+        found = next((reason for reason, suffixes in kinds.items() if suffix in suffixes), None)
+        return "other" if found is None or hidden else found
     if any(part.lower() in _SYSTEM for part in rel.parts[:-1]):
         return "system"
     return "hidden" if hidden else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Reason = Literal[
     "run", "link", "pointer", "empty", "special", "folder", "hidden", "system", "preview",
-    "again", "format", "catalogue", "mask", "image", "other",
+    "again", "format", "archive", "array", "catalogue", "mask", "image", "other",
 ]  # fmt: skip
 
 # Reason -> text of the note for one file and for several files, and hint; in the order of notes.
@@ -60,6 +60,17 @@ REASON_TEXTS: dict[Reason, tuple[str, str, str]] = {
         "file may be imagery of an unsupported format, and is ignored",
         "files may be imagery of unsupported formats, and are ignored",
         "Convert them: gdal_translate IN OUT.tif.",
+    ),
+    "archive": (
+        "file is an archive and is ignored", "files are archives and are ignored",
+        "Extract them: unzip FILE -d FOLDER, or tar xf FILE -C FOLDER.",
+    ),
+    "array": (
+        "file is an array of NumPy and is ignored", "files are arrays of NumPy and are ignored",
+        (
+            "Write images as GeoTIFF, and embeddings as Parquet: "
+            "pandas.DataFrame({'id': IDS, 'embedding': list(X)}).to_parquet('vectors.parquet')."
+        ),
     ),
     "catalogue": (
         "STAC catalogue is ignored, and the images in its folder are read as plain files",

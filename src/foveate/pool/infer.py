@@ -10,6 +10,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Window
 from foveate.labels import Legend, pack
+from foveate.pool.notes import Note
 from foveate.raster import read_ahead
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ MOST_CLASSES = 48  # without a classes file
 _MANY_VALUES = 4096
 _BLOCK = 1 << 22  # pixels of a mask in memory at a time
 _SHOWN = 8  # values listed in messages
+_SMALL = 200  # classes have smaller values, next to a value that marks missing labels
+_USUAL = (255, 65535)  # values that usually mark missing labels
 # Original values of a mask that was smoothed or compressed lossily (see `drawn_values`):
 _COMMON = (
     0.01  # minimum share of pixels of an original value, which must also exceed twice the mean
@@ -58,6 +61,31 @@ def infer_legend(masks: Sequence[Source]) -> Legend:
     if len(times) > MOST_CLASSES or spread:
         raise _too_many(times)
     return Legend.of_indices(sorted(times))
+
+
+def note_missing_labels(legend: Legend) -> list[Note]:
+    """Return a note if a class of `infer_legend` has a value that usually marks missing labels.
+
+    These are negative values, and 255 or 65535, next to small values, two of them consecutive.
+    """
+    values = [value for group in legend.values for value in group if isinstance(value, int)]
+    small = [value for value in values if 0 <= value < _SMALL]
+    others = [value for value in values if value < 0 or value in _USUAL]
+    if len(others) != 1 or len(small) + 1 != len(values):
+        return []
+    if all(b - a > 1 for a, b in itertools.pairwise(small)):  # gray levels such as 0, 128 and 255
+        return []
+    value = others[0]
+    listed = ", ".join(f"class{v}: {v}" for v in small)
+    return [
+        Note(
+            "classes",
+            f"without a classes file the value {value} of the masks is a class, although the other "
+            f"values are {small[0]} to {small[-1]}: it may mark missing labels",
+            f"If so, write a file 'classes.yaml' with '{{classes: {{{listed}}}, ignore: [{value}]}}"
+            "' and give it (--classes classes.yaml, classes='classes.yaml')",
+        )
+    ]
 
 
 def drawn_values(times: dict[int, int]) -> list[int]:

@@ -11,7 +11,7 @@ from foveate.errors import DataError
 from foveate.files import digest, digest_ids
 from foveate.labels import count_classes
 from foveate.pool.check import note_frames
-from foveate.pool.infer import infer_legend, read_through
+from foveate.pool.infer import infer_legend, note_missing_labels, read_through
 from foveate.pool.measured import Measured
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
@@ -95,6 +95,8 @@ def scan(
             counts[rows] = result.counts
     frames = {name: result.frame for name, result in measured.items() if result.frame is not None}
     notes = note_frames(frames, len(measured))
+    if legend is not None and pool.legend is None:
+        notes += note_missing_labels(legend)
     empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
     if empty and not skip_empty:
         raise _nothing_valid(pool, empty)

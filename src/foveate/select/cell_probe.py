@@ -155,11 +155,13 @@ class CellProbe:
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the class of each cell: (m, q) to (m,)."""
-        return np.full(len(x), self.known[0]) if self.model is None else self.model.predict(x)
+        if self.model is None or not len(x):
+            return np.full(len(x), self.known[0])
+        return self.model.predict(x)
 
     def probabilities(self, x: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
         """Return the probability of each class: (m, q) to (m, C), 0 for classes not in `known`."""
         probability = np.zeros((len(x), classes))
-        if self.known.size:
+        if self.known.size and len(x):
             probability[:, self.known] = 1.0 if self.model is None else self.model.predict_proba(x)
         return probability

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.files import printable, read_parquet
+from foveate.files import GIVEN, printable, read_parquet
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.pool.outlines import read_shapes
 from foveate.raster.place import WGS84, transformer
@@ -287,7 +287,7 @@ def read_vectors(
 def _read_parquet(
     path: str | Path, columns: set[str] | frozenset[str]
 ) -> tuple[list[str], list[list[Any]], NDArray[np.object_]]:
-    table = read_parquet(path)
+    table = read_parquet(path, hint=GIVEN)
     column, shapes = read_shapes(
         table, path,
         "Anchors are polygons in longitude and latitude, or in a CRS that can be converted.",
