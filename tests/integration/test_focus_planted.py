@@ -48,7 +48,8 @@ def beyond_chance(towns, wanted, **question):
     return hits, binom.ppf(0.975, REGIONS * len(towns), np.mean(chance))
 
 
-def test_what_is_looked_for(towns):
+@pytest.mark.slow
+def test_query_finds_more_than_chance(towns):
     probe = learn_objects(seed=7)
     hits, bound = beyond_chance(
         towns, {"storage_tank"}, goal="query", query="storage tank", head=probe
@@ -56,7 +57,7 @@ def test_what_is_looked_for(towns):
     assert hits > bound
 
 
-def test_what_is_rare(towns):
+def test_rare_finds_more_than_chance(towns):
     kinds = {item.kind for town in towns for item in town.objects}
     hits, bound = beyond_chance(towns, kinds, goal="rare")
     assert hits > bound

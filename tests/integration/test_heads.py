@@ -1,4 +1,7 @@
-"""Every head x every family x every verb, against the head's formula on the model's own vectors."""
+"""Each head x each family x each verb, against the head's formula on the model's own vectors.
+
+By default each family and each head run in each verb; all their pairs are slow tests.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ FAMILIES = ("builtin", "callable", "sized", "timm_vit", "timm_cnn", "torchgeo", 
 TEXTS = ("callable", "open_clip", "hf_clip", "hf_siglip", "tuned")
 POOLED = ("timm_cnn", "torchgeo", "tuned")  # tokens whose mean is the embedding
 HEADS = ("text", "sentences", "raw", "unit")
-PAIRS = [(f, h) for f in FAMILIES for h in HEADS if h in ("raw", "unit") or f in TEXTS]
+VERBS = ("crops", "windows", "classify", "tokens")
 CELLS = 4
 BUDGET = {"regions": 3, "passes": 0}
 
@@ -48,8 +51,20 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def case(request, tmp_path_factory):
-    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+def made_cases():
+    """Cases by the name of their family: each is made once for all heads and verbs."""
+    return {}
+
+
+@pytest.fixture
+def case(request, made_cases, tmp_path_factory):
+    kind = request.param
+    if kind not in made_cases:
+        made_cases[kind] = make_case(kind, tmp_path_factory.mktemp(kind))
+    return made_cases[kind]
+
+
+def make_case(kind, folder):
     name, weights = (kind, None)
     if kind not in ("builtin", "callable", "sized"):
         name, weights = tiny_model(kind, folder / "model")
@@ -66,6 +81,26 @@ def case(request, tmp_path_factory):
             break
         side = max(model.spec.input_size)
     return Case(kind, model, name, weights, image, folder / "a.png", side)
+
+
+def pairs(verb, families=FAMILIES):
+    """Parametrize by family and head; a family has one head in a verb by default, in turn."""
+    found = []
+    for family in families:
+        heads = HEADS if family in TEXTS else ("raw", "unit")
+        turn = (FAMILIES.index(family) + VERBS.index(verb)) % len(heads)
+        found += [
+            pytest.param(family, head, marks=() if i == turn else pytest.mark.slow)
+            for i, head in enumerate(heads)
+        ]
+    return pytest.mark.parametrize(("case", "kind"), found, indirect=["case"])
+
+
+def test_each_head_and_each_family_run_in_each_verb_by_default():
+    for verb in VERBS[:3]:
+        default = [p.values for p in pairs(verb).args[1] if not p.marks]
+        assert {family for family, _ in default} == set(FAMILIES)
+        assert {head for _, head in default} == set(HEADS)
 
 
 def pattern(size):
@@ -148,7 +183,7 @@ def compare(found, expected, names):
     assert all(labels[i] == names[best[i]] for i in np.flatnonzero(clear))
 
 
-@pytest.mark.parametrize(("case", "kind"), PAIRS, indirect=["case"])
+@pairs("crops")
 def test_crops_and_overview(case, kind):
     head, formula, question = make(case, kind)
     look = focus.look(
@@ -172,7 +207,7 @@ def test_crops_and_overview(case, kind):
     assert look.predictions["full"].probability == pytest.approx(whole.max(), abs=3e-3)
 
 
-@pytest.mark.parametrize(("case", "kind"), PAIRS, indirect=["case"])
+@pairs("windows")
 def test_small_windows(case, kind):
     head, formula, question = make(case, kind)
     fixed = case.model.spec.input_size is not None
@@ -195,7 +230,7 @@ def test_small_windows(case, kind):
     compare(look.labels, formula(np.asarray(model.embed(batch), np.float64)), head.names)
 
 
-@pytest.mark.parametrize(("case", "kind"), [p for p in PAIRS if p[0] in POOLED], indirect=["case"])
+@pairs("tokens", POOLED)
 def test_tokens_of_the_overview(case, kind):
     head, formula, question = make(case, kind)
     assert isinstance(case.model, GivesTokens)
@@ -218,9 +253,7 @@ def test_tokens_of_the_overview(case, kind):
     compare(look.labels, formula(np.array(half)), head.names)
 
 
-@pytest.mark.parametrize(
-    ("case", "kind"), [p for p in PAIRS if p[0] not in ("callable", "sized")], indirect=["case"]
-)
+@pairs("classify", [family for family in FAMILIES if family not in ("callable", "sized")])
 def test_classify(case, kind, tmp_path):
     head, formula, question = make(case, kind)
     given = {"images": [str(case.file)], "model": case.name, "tile": case.side}
@@ -246,7 +279,7 @@ def test_classify(case, kind, tmp_path):
     compare((labels, expected.max(axis=1)), np.where(expected > 0.05, expected, 0), head.names)
 
 
-def test_the_matrix_can_tell_lengths_apart():
+def test_raw_probe_differs_on_unit_vectors():
     # Where vectors have other lengths, a raw probe that is fed unit vectors answers otherwise.
     image = pattern(128)
     x = image.reshape(3, 4, 32, 4, 32).mean(axis=(2, 4)).reshape(3, 16).T / 255
@@ -285,7 +318,7 @@ def test_a_probe_on_embeddings_is_right_inside_a_look():
     assert all((name == "bright") == truth[w.y, w.x] for w, name in labels)
 
 
-def test_a_head_that_does_not_say_what_it_is_fed_is_refused():
+def test_head_without_inputs_is_refused():
     class Own:
         names = NAMES
 

@@ -44,9 +44,9 @@ def test_complete_search_and_classify(scenes):
     assert found.status == 0, (found.out, found.err)
     assert [hit["rank"] for hit in found.json["hits"]] == [1, 2, 3]
     assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,tile_id,geometry")
-    told = here("observe", "classify", out, "--concepts", "forest,road")
-    assert told.status == 0, told.err
-    assert "By labels; probability of the best tile" in told.out
+    classified = here("observe", "classify", out, "--concepts", "forest,road")
+    assert classified.status == 0, classified.err
+    assert "By labels; probability of the best tile" in classified.out
     assert (out / "tables/classified.parquet").is_file()
     own = here("observe", "classify", out, "--json")
     assert own.status == 0, own.err
@@ -86,13 +86,14 @@ def test_bad_input(request, tmp_path, capsys, typed, said):
         "LOW": tmp_path / "low", "EMPTY": tmp_path / "empty", "NEW": tmp_path / "new",
     }  # fmt: skip
     assert main(["observe", *(str(places.get(word, word)) for word in typed)]) == 1
-    told = capsys.readouterr().err
-    assert said in told
-    assert "defect" not in told
+    error = capsys.readouterr().err
+    assert said in error
+    assert "defect" not in error
     assert not (tmp_path / "new").exists()
 
 
-def test_the_process_fails_in_one_paragraph(chosen, tmp_path):
+@pytest.mark.slow
+def test_process_fails_with_one_paragraph(chosen, tmp_path):
     found = foveate("observe", "complete", chosen, "--tiles", tmp_path, "--out", tmp_path / "new")
     assert found.status == 1
     assert found.err.startswith("foveate: no file in ")

@@ -14,11 +14,12 @@ from foveate.cli.main import main
 from foveate.raster import write_cog
 
 
-def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("run", [here, pytest.param(foveate, marks=pytest.mark.slow)])
+def test_select_prints_a_summary_and_runs_once(observing, run, tmp_path):  # noqa: F811
     out = tmp_path / "run"
     typed = ["observe", "select", observing.pairs, "--observer", observing.model, "--budget", "12%",
              "--device", "cpu", "--out", out]  # fmt: skip
-    first = foveate(*typed, "--json")
+    first = run(*typed, "--json")
     assert first.status == 0, first.err
     found = first.json
     assert found["worked"]
@@ -41,7 +42,7 @@ def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  #
     assert f"--observer {observing.model} --tiles DIR --out SCENES" in lines[-1]
 
 
-def test_a_threshold_on_files_of_another_gsd_says_so(observing, tmp_path, capsys):  # noqa: F811
+def test_threshold_on_another_gsd_is_reported(observing, tmp_path, capsys):  # noqa: F811
     data = np.random.default_rng(0).integers(1, 200, (3, 40, 40), dtype=np.uint8)
     write_cog(tmp_path / "a.tif", data, geobox=box((40, 40), 0.8))
     typed = ["observe", "select", tmp_path / "a.tif", "--observer", observing.model, "--threshold",
@@ -101,7 +102,7 @@ def bad(tmp_path_factory):
         ("nowhere", "", ["--budget", "5%"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_paragraph_and_nothing_is_left(
+def test_bad_input_raises_one_paragraph_and_writes_nothing(
     observing, bad, tmp_path, capsys, images, model, more, said  # noqa: F811
 ):  # fmt: skip
     out = tmp_path / "run"
@@ -115,7 +116,7 @@ def test_bad_input_is_one_paragraph_and_nothing_is_left(
     assert not out.exists()
 
 
-def test_a_file_that_breaks_off(observing, bad, tmp_path, capsys):  # noqa: F811
+def test_truncated_file_is_named(observing, bad, tmp_path, capsys):  # noqa: F811
     typed = ["observe", "select", bad / "short", "--observer", observing.model, "--budget", "5",
              "--out", tmp_path / "run"]  # fmt: skip
     assert main([*map(str, typed)]) == 1
@@ -125,7 +126,7 @@ def test_a_file_that_breaks_off(observing, bad, tmp_path, capsys):  # noqa: F811
     assert not (tmp_path / "run/tables/scores.parquet").exists()
 
 
-def test_pairs_among_others_and_a_run_that_is_none(observing, bad, tmp_path, capsys):  # noqa: F811
+def test_mixed_pairs_and_other_runs_are_refused(observing, bad, tmp_path, capsys):  # noqa: F811
     for images, said in (([observing.pairs, bad / "good"], "is a run"),
                          ([observing.pairs, "--nodata", "0"], "--nodata with pairs"),
                          ([observing.model], "no finished pairs")):  # fmt: skip

@@ -1,10 +1,8 @@
-"""`foveate observe train` as a user calls it: once, again, killed, and with bad input."""
+"""`foveate observe train` as a user calls it: once, again, stopped, and with bad input."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +12,7 @@ pytest.importorskip("torch")
 
 from command import here
 from observing import observing  # noqa: F401
+from stopping import either_way
 from trees import digest_tree
 
 from foveate.cli.main import main
@@ -28,25 +27,6 @@ EPOCHS, BATCH, STAGES = 2, 2, 4  # kriging, blocks, sampler, blocks again
 TYPED = ("--size", "nano", "--epochs", EPOCHS, "--train-batch", BATCH, "--device", "cpu")
 ONE, OTHER = ("--supervision", "structural"), ("--supervision", "surprise")
 MODEL = "model/observer.safetensors"
-
-# Trains, and kills itself with SIGKILL after the n-th step of a training.
-SCRIPT = """
-import os, signal, sys
-import torch
-from foveate.cli.main import main
-from foveate.errors import DataError
-
-left, step = int(sys.argv[1]), torch.optim.AdamW.step
-def dying(self, *more, **named):
-    global left
-    found = step(self, *more, **named)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-torch.optim.AdamW.step = dying
-main(sys.argv[2:])
-"""
 
 
 def typed(pairs, out, *more):
@@ -67,7 +47,7 @@ def trained(observing, tmp_path_factory):  # noqa: F811
     return out, answer.json
 
 
-def test_train_prints_what_the_observer_is_worth(trained):
+def test_train_prints_the_evaluation(trained):
     out, found = trained
     assert set(found) == {"run", "worked", "observer", "pool", "model", "seed", "evaluation",
                           "headline"}  # fmt: skip
@@ -96,7 +76,7 @@ def test_train_prints_what_the_observer_is_worth(trained):
     assert not list(out.rglob("*.pt"))  # checkpoints
 
 
-def test_again_nothing_is_done(observing, trained, capsys):  # noqa: F811
+def test_second_run_does_nothing(observing, trained, capsys):  # noqa: F811
     out, _ = trained
     before = digest_tree(out, skip=())
     assert train(observing.pairs, out, *ONE) == 0
@@ -121,7 +101,7 @@ def other(observing, trained, tmp_path_factory):  # noqa: F811
     return out
 
 
-def test_another_supervision_is_asked_for_and_keeps_what_is_the_same(trained, other):
+def test_another_supervision_needs_replace_and_keeps_other_stages(trained, other):
     old, new = (read_json(path / "run.json")["steps"] for path in (trained[0], other))
     for step in ("train fill", "train predictor"):
         assert new[step] == old[step]  # times and all
@@ -132,15 +112,12 @@ def test_another_supervision_is_asked_for_and_keeps_what_is_the_same(trained, ot
     assert read_json(other / "model/observer.json")["supervision"] == "surprise"
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(observing, trained, tmp_path):  # noqa: F811
+@either_way
+def test_stopped_training_resumes_to_the_same_weights(observing, trained, tmp_path, stop):  # noqa: F811
     steps = STAGES * EPOCHS * -(-5 // BATCH)
     moment = int(np.random.default_rng(11).integers(1, steps + 1))
-    out = tmp_path / "killed"
-    done = subprocess.run(  # a process of its own, for it dies
-        [sys.executable, "-c", SCRIPT, str(moment), *typed(observing.pairs, out, *ONE)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    out = tmp_path / "stopped"
+    stop(typed(observing.pairs, out, *ONE), moment)
     assert not (out / MODEL).exists()
     assert train(observing.pairs, out, *ONE) == 0
     skip = ("run.json", "report.html")
@@ -172,7 +149,7 @@ def bare(observing, tmp_path_factory):  # noqa: F811
         (("--init", "nowhere"), "does not contain a trained observer"),
     ],
 )
-def test_what_cannot_be_is_explained(observing, options, said, tmp_path, capsys):  # noqa: F811
+def test_bad_options_raise_with_hint(observing, options, said, tmp_path, capsys):  # noqa: F811
     assert train(observing.pairs, tmp_path / "run", *options) == 1
     error = " ".join(capsys.readouterr().err.split())
     assert said in error
@@ -197,7 +174,7 @@ def test_pairs_have_high_resolution(observing, tmp_path, capsys):  # noqa: F811
         build_dataset(TrainJob(pairs=str(observing.pairs)), pairs)
 
 
-def test_an_observer_to_start_from(observing, trained, tmp_path):  # noqa: F811
+def test_training_starts_from_another_observer(observing, trained, tmp_path):  # noqa: F811
     out, start = tmp_path / "on", trained[0]
     assert train(observing.pairs, out, *ONE, "--init", start, "--seed", "1") == 0
     old, new = (Observer.load(path, device="cpu") for path in (start, out))
@@ -205,10 +182,12 @@ def test_an_observer_to_start_from(observing, trained, tmp_path):  # noqa: F811
     np.testing.assert_array_equal(new.hr.basis, old.hr.basis)
 
 
+TARGET = "timm:mobilenetv3_small_050@random"
+
+
 def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # noqa: F811
-    target = "timm:mobilenetv3_small_050@random"
     job = TrainJob(
-        pairs=str(observing.pairs), size="nano", target_model=target, test=0.25, device="cpu"
+        pairs=str(observing.pairs), size="nano", target_model=TARGET, test=0.25, device="cpu"
     )
     material = build_dataset(job, open_pairs(observing.pairs))
     hr, aimed = (x.float().numpy() for x in (material.data.hr, material.data.target))
@@ -217,17 +196,19 @@ def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # no
     near = np.corrcoef(hr[train_].ravel(), aimed[train_].ravel())[0, 1]
     assert 0.3 < near < 1  # what HR tokens tell of the target's is not all there is
     assert set(material.handles) == {"lr", "hr"}
-    assert str(material.encoders["target"].name) == target
-
-    out = tmp_path / "aimed"
-    assert train(observing.pairs, out, *ONE, "--target-model", target) == 0
-    loaded = Observer.load(out, device="cpu")
-    assert set(loaded.record.encoders) == {"lr", "hr"}  # nobody needs the target's any more
-    assert loaded.record.training["target"] == target
-    capsys.readouterr()
-    more = ("--target-model", target, "--init", trained[0])
+    assert str(material.encoders["target"].name) == TARGET
+    more = ("--target-model", TARGET, "--init", trained[0])
     assert train(observing.pairs, tmp_path / "on", *ONE, *more) == 1
     assert "Omit --target-model" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_observer_does_not_contain_the_target_encoder(observing, tmp_path):  # noqa: F811
+    out = tmp_path / "aimed"
+    assert train(observing.pairs, out, *ONE, "--target-model", TARGET) == 0
+    loaded = Observer.load(out, device="cpu")
+    assert set(loaded.record.encoders) == {"lr", "hr"}
+    assert loaded.record.training["target"] == TARGET
 
 
 def test_a_better_policy_is_named(trained):

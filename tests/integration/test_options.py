@@ -197,8 +197,8 @@ def _write_texts(root):
     shutil.copytree(root / "patches/images", root / "patches/more")
     for path in (root / "patches/more/openwater").glob("*.png"):
         shutil.copy(root / "patches/images/bare_soil/bare_soil03.png", path)
-    told = (root / "patches/captions.csv").read_text()
-    (root / "captions.csv").write_text(told.replace("bare soil", "red brick"))
+    captions = (root / "patches/captions.csv").read_text()
+    (root / "captions.csv").write_text(captions.replace("bare soil", "red brick"))
     (root / "names.yaml").write_text(
         "bare_soil: brown ground\nDenseForest: many trees\nopenwater: a lake\n"
     )
@@ -716,7 +716,7 @@ JOBS: dict[type[Job], Walk] = {
             set(BenchJob.field_names())
             - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device",
                "top_k", "timed"},
-            "`test_a_benchmark_trains_as_it_is_told`",
+            "`test_benchmark_has_the_settings_of_a_training`",
         ), **dict.fromkeys(
             ("scales", "covariate", "encoders", "datasets"), "tests/bench/observe"
         )},
@@ -792,16 +792,29 @@ MADE = {
 }
 
 
-# The settings that `make test` walks over: of trainings those of the equations; of the kinds of
-# focus that need a large model, those that `LookJob` does not have. `make test-slow` has the rest.
+# The settings that `make test` changes; `make test-slow` has the rest. Imagery is opened by one
+# step in every job, so that `EmbedJob` stands for all. Of trainings and benchmarks they are those
+# of the equations and of the results; of the kinds of focus that need a large model, those that
+# `LookJob` does not have.
+OPENING = {*IMAGERY, *GRID, *SEARCHED, "scale", "batch_size", "workers"} - {"images"}
 FAST = {
-    CurateBenchJob: {"train", "val", "folds", "methods", "samplers", "redraw"},
-    TrainJob: {"norm_weight", "observed_weight", "similarity"},
+    CurateBenchJob: {"train", "folds", "methods", "samplers", "redraw"},
+    FocusBenchJob: {"scenes", "labels", "kinds", "count", "grid", "offset", "table", "methods"},
+    TrainJob: {"norm_weight"},
+    TuneTextJob: {"images", "captions", "split", "classes_from_folders", "labels", "patience"},
     BenchJob: set(),
-    AskJob: {"images", "prompt", "feed", "max_tokens", "side", "selector", "templates"},
-    BuildJob: {"limit", "footprint", "max_black", "span"},
+    TrainScorerJob: {"goal", "preset"},
+    AskJob: {"images", "prompt", "feed", "selector"},
+    BuildJob: {"limit", "max_black"},
+    CompleteJob: {"selection", "tiles", "only_chosen"},
     SegmentJob: {"images", "mode", "goal", "partition"},
 }
+
+
+def is_fast(kind, name):
+    """Say whether the default tests change a setting of a job."""
+    opens_as_embed = kind is not EmbedJob and name in OPENING
+    return name in FAST.get(kind, {name}) and not opens_as_embed
 
 
 def settings_of(part):
@@ -809,14 +822,14 @@ def settings_of(part):
     return [
         pytest.param(
             kind, name, id=f"{kind.__name__}-{name}",
-            marks=pytest.mark.slow if name not in FAST.get(kind, {name}) else (),
+            marks=() if is_fast(kind, name) else pytest.mark.slow,
         )
         for kind, walk in JOBS.items()
         for name in getattr(walk, part)
     ]  # fmt: skip
 
 
-def test_every_setting_of_every_job_is_named():
+def test_every_setting_of_every_job_is_listed():
     modules = [m.name for m in pkgutil.walk_packages(foveate.__path__, "foveate.")]
     sources = {m: Path(inspect.getsourcefile(foveate)).parent for m in modules}
     root = next(iter(sources.values()))
@@ -848,7 +861,7 @@ def two(places, kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), settings_of("changes"))
-def test_a_setting_changes_what_is_left(places, kind, name):
+def test_setting_changes_the_files_of_a_run(places, kind, name):
     before, after = two(places, kind, name)
     assert "error" not in after, after
     if name not in ("skip_empty", "probe", "classes_from_folders", "allow_leaks"):
@@ -857,14 +870,14 @@ def test_a_setting_changes_what_is_left(places, kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), settings_of("same"))
-def test_a_setting_changes_nothing_that_is_left(places, kind, name):
+def test_setting_changes_no_file_of_a_run(places, kind, name):
     before, after = two(places, kind, name)
     assert "error" not in before, before
     assert before == after
 
 
 @pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)
-def test_what_a_kind_of_job_does_not_have_cannot_be_stated(kind):
+def test_setting_of_another_job_is_an_error(kind):
     for name in kind.absent:
         default = kind.model_fields[name].get_default()
         for value in (["x"], "x", 7, True):
@@ -894,7 +907,7 @@ def test_weights_reach_the_model(places):
         assert TrainJob(pairs="p", **given).handle(role).weights == chat
 
 
-def test_a_benchmark_trains_as_it_is_told():
+def test_benchmark_has_the_settings_of_a_training():
     """Each setting of a training goes to those of a benchmark, and `JOBS` has shown its effect."""
     base = {"pairs": "p", "table": "main"}
     for name in sorted(set(TrainJob.field_names()) - {"replace", "pairs", "seed"}):
@@ -902,5 +915,5 @@ def test_a_benchmark_trains_as_it_is_told():
         value = walk.changes.get(name, walk.same.get(name, ("weights",))[0])
         value = value.value if isinstance(value, On) else value
         own = TrainJob(**{"pairs": "p", name: value})
-        told = BenchJob(**{**base, name: value}).training(0)
-        assert told.model_dump() == own.model_dump(), name
+        passed = BenchJob(**{**base, name: value}).training(0)
+        assert passed.model_dump() == own.model_dump(), name

@@ -1,10 +1,9 @@
-"""The command tune-text from end to end, killed and resumed, and all that it refuses."""
+"""The command tune-text from end to end, stopped and resumed, and all that it refuses."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,27 +12,11 @@ import command
 import pytest
 from command import here
 from patches import write_patches
+from stopping import either_way
 
 pytest.importorskip("torch")
 
-# Trains, and kills itself with SIGKILL after the n-th step.
-DYING = """
-import os, signal, sys
-import torch
-from foveate.cli.main import main
-
-left, step = int(sys.argv[1]), torch.optim.AdamW.step
-def dying(self, *more, **named):
-    global left
-    found = step(self, *more, **named)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-torch.optim.AdamW.step = dying
-main(sys.argv[2:])
-"""
-# Runs the commands that it is told, in a process whose hub is not there.
+# Runs the given commands in a process that cannot reach the hub.
 WITHOUT_HUB = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -95,14 +78,11 @@ def weights(out):
     return (out / "model" / "weights.safetensors").read_bytes()
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(patches, tuned, tmp_path):
-    out = tmp_path / "killed"
+@either_way
+def test_stopped_training_resumes_to_the_same_weights(patches, tuned, tmp_path, stop):
+    out = tmp_path / "stopped"
     typed = [str(x) for x in tune(patches, "--epochs", EPOCHS, "--out", out, "--json")]
-    moment = EPOCHS * (24 // BATCH) // 2 + 1  # amid an epoch
-    done = subprocess.run(  # a process of its own, for it dies
-        [sys.executable, "-c", DYING, str(moment), *typed], capture_output=True, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    stop(typed, EPOCHS * (24 // BATCH) // 2 + 1)  # amid an epoch
     assert (out / "training" / "checkpoint.pt").exists()
     assert not (out / "model").exists()  # it was not done
     assert here(*typed).json["worked"]
@@ -136,7 +116,7 @@ def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, word
 
 @pytest.fixture(scope="module")
 def without_hub(patches, tmp_path_factory):
-    """Answers of a process whose hub is not there, whatever the machine reaches."""
+    """Answers of a process that cannot reach the hub, whatever the machine reaches."""
     root = tmp_path_factory.mktemp("hub")
     typed = [
         ["embed", str(patches / "images"), "--model", model, "--out", str(root / "run")]
@@ -153,8 +133,9 @@ def without_hub(patches, tmp_path_factory):
     return dict(zip(HUB_MODELS, answers, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", HUB_MODELS)
-def test_a_hub_that_cannot_be_reached_says_what_to_give_instead(without_hub, model):
+def test_unreachable_hub_raises_with_hint(without_hub, model):
     refused(without_hub[model], "hub", "--weights")
 
 
@@ -172,7 +153,7 @@ def test_weights_of_another_architecture_are_refused(patches, tmp_path):
         refused(answer, "do not match the architecture", "parameters missing")
 
 
-def test_a_missing_capability_says_who_has_it(patches, tmp_path):
+def test_missing_capability_names_models_that_have_it(patches, tmp_path):
     answer = here(
         "classify", patches / "images", "--labels", "soil,water", "--out", tmp_path / "run"
     )
@@ -207,6 +188,7 @@ def test_captions_and_images_must_fit(patches, tmp_path):
     refused(answer, "--pair 'chance'")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_captions_teach_a_real_encoder_the_names_of_classes(realdata, tmp_path):
     """252 images of UC Merced: the whole set takes minutes, see benchmarks/tune_text.py."""

@@ -160,8 +160,10 @@ def test_thresholds_are_on_scores_scaled_over_the_validation_tiles():
     assert Calibration.fit([0.5]).scaled([0.4, 0.5, 0.6]).tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("tau", [0.55, 0.0, 1.0])
-def test_a_selection_takes_what_is_above_the_threshold_on_the_papers_scale(
+@pytest.mark.parametrize(
+    "tau", [0.55, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.0, 1.0))]
+)
+def test_selection_takes_tiles_above_the_threshold_on_the_scale_of_the_paper(
     observing,  # noqa: F811
     tmp_path,
     tau,
@@ -193,8 +195,8 @@ def test_cosines_need_texts(observing, tmp_path):  # noqa: F811
         job.run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("align", ["dense", "siglip-alone"])
-def test_a_training_by_the_paper(observing, tmp_path, align):  # noqa: F811
+@pytest.mark.parametrize("align", ["dense", pytest.param("siglip-alone", marks=pytest.mark.slow)])
+def test_training_by_the_preset_of_the_paper(observing, tmp_path, align):  # noqa: F811
     import shutil
 
     register()

@@ -17,7 +17,7 @@ def ahead(label, verdict, value, level, block="24 passes"):
     return Ahead(label, block, verdict, value, "random/vote", level)
 
 
-def test_a_look_that_is_ahead_is_named_with_both_figures():
+def test_better_look_is_named_with_both_figures():
     said = looked(
         [ahead("look-rare", "better", 0.6, 0.2), ahead("look-balanced", "better", 0.3, 0.2),
          ahead("look-paper", "worse", 0.1, 0.2)], "top-1 accuracy", ["Few scenes."],
@@ -30,11 +30,11 @@ def test_a_look_that_is_ahead_is_named_with_both_figures():
     assert said.notes[-1] == "Few scenes."
 
 
-def test_who_is_told_what_to_find_does_not_stand_for_the_others():
-    told = ahead("look-query", "better", 0.9, 0.2, "24 passes, told what to find")
-    said = looked([told, ahead("look-rare", "better", 0.3, 0.2)], "top-1 accuracy", [])
+def test_query_look_does_not_represent_the_others():
+    query = ahead("look-query", "better", 0.9, 0.2, "24 passes, told what to find")
+    said = looked([query, ahead("look-rare", "better", 0.3, 0.2)], "top-1 accuracy", [])
     assert said.text.startswith("look-rare")
-    assert looked([told], "top-1 accuracy", []).text.startswith("look-query")
+    assert looked([query], "top-1 accuracy", []).text.startswith("look-query")
 
 
 def test_each_kind_of_scene_has_a_sentence():
@@ -51,7 +51,7 @@ def test_each_kind_of_scene_has_a_sentence():
 
 
 @pytest.mark.parametrize("verdict", ["tied", "open", "worse", ""])
-def test_nothing_is_said_to_be_ahead_that_was_not_shown_to_be(verdict):
+def test_no_look_is_better_without_a_verdict(verdict):
     said = looked([ahead("look-rare", verdict, 0.9, 0.1)], "top-1 accuracy", [])
     assert said.text.startswith("No look is significantly better than")
 
@@ -64,7 +64,7 @@ def run(tmp_path_factory):
     for table in ("components", "share", "looks"):
         answer = here(
             "bench", "focus", "--scenes", root / "patches", "--model", "colours", "--labels",
-            "red,green,blue", "--kind", "rare,one", "--count", "2", "--grid", "8", "--crop", "16",
+            "red,green,blue", "--kind", "rare,one", "--count", "2", "--grid", "4", "--crop", "16",
             "--seeds", "1", "--table", table, "--out", root / "out",
         )  # fmt: skip
         assert answer.status == 0, answer.err
@@ -76,7 +76,7 @@ def test_the_page_has_every_table_and_its_charts(run):
     assert [section.title for section in page.sections][:1] == ["Looks against passes"]
     assert len(page.sections) == 3
     text = (run / "report.html").read_text()
-    for heading in ("Accuracy against passes", "Accuracy against time", "8 x 8 patches",
+    for heading in ("Accuracy against passes", "Accuracy against time", "4 x 4 patches",
                     "Differences on scenes of the kind one", "measured on other data",
                     "Table 3"):  # fmt: skip
         assert heading in text

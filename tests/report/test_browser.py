@@ -1,4 +1,4 @@
-"""The page in a real browser: scripts run, names do not, and nothing is asked of the network."""
+"""The page in a real browser: scripts run, names do not, and no request goes to the network."""
 
 import json
 import re
@@ -58,6 +58,7 @@ def test_tabs_follow_the_address(make_run, load):
     assert "#1 \u00b7 1.000 \u00b7 y000000_x000030_10x10" in dom
 
 
+@pytest.mark.slow
 def test_without_scripts_every_option_is_there(make_run, load):
     order = np.arange(8)
     page = write_report(make_run(methods={"a": order, "b": order[::-1]}))
@@ -68,7 +69,7 @@ def test_without_scripts_every_option_is_there(make_run, load):
     assert {"0", "1"} == set(re.findall(r'<div data-option="(\d)"', dom))
 
 
-def test_policy_stops_what_would_get_through(make_run, load):
+def test_policy_blocks_injected_scripts_and_images(make_run, load):
     page = write_report(make_run(methods={"a": np.arange(8), "b": np.arange(8)}))
     text = page.read_text(encoding="utf-8")
     attack = "<script>document.title='owned'</script><img src='https://example.org/x.png'>"
@@ -107,7 +108,7 @@ def test_enlarging_with_hostile_names(make_run, load, monkeypatch):
     assert re.search(r"<dialog[^>]* open", dom)
 
 
-def test_a_focus_page_works_without_scripts_and_may_run_none(tmp_path, load):
+def test_focus_page_works_without_scripts_and_runs_none(tmp_path, load):
     run = write_focus(tmp_path / "run", names=[HOSTILE, "b"], label=HOSTILE, prediction=HOSTILE)
     page = write_report(run)
     dom, console = load(page)
@@ -124,8 +125,14 @@ def test_a_focus_page_works_without_scripts_and_may_run_none(tmp_path, load):
     assert len(re.findall(r'type="radio"[^>]*checked', dom)) == 2
 
 
-@pytest.mark.parametrize("write", [write_trained, write_selected, write_completed])
-def test_observe_pages_need_nothing_that_their_policy_drops(tmp_path, load, write):
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_completed,
+        *(pytest.param(w, marks=pytest.mark.slow) for w in (write_trained, write_selected)),
+    ],
+)
+def test_policy_drops_no_part_of_an_observe_page(tmp_path, load, write):
     run = write(tmp_path / "run")
     record = run / "run.json"
     text = record.read_text(encoding="utf-8")
@@ -137,7 +144,8 @@ def test_observe_pages_need_nothing_that_their_policy_drops(tmp_path, load, writ
     assert 'class="outline"' in dom
 
 
-def test_a_page_of_a_benchmark_needs_nothing_that_its_policy_drops(tmp_path, load):
+@pytest.mark.slow
+def test_policy_drops_no_part_of_a_benchmark_page(tmp_path, load):
     dom, console = load(write_report(write_benched(tmp_path / "run", command=HOSTILE)))
     assert console == []
     assert "<img" not in dom

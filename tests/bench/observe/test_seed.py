@@ -105,7 +105,8 @@ def test_texts_are_evaluated_for_base_and_novel_concepts(observing, tmp_path):  
     assert len(found["text tiles novel"]["parts"]) == 1
 
 
-def test_alignment_with_texts_is_that_of_a_training(observing, tmp_path):  # noqa: F811
+@pytest.mark.slow
+def test_alignment_with_texts_equals_that_of_a_training(observing, tmp_path):  # noqa: F811
     register()
     shutil.copytree(observing.pairs, tmp_path / "pairs")
     given = {

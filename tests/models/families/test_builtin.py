@@ -196,7 +196,7 @@ def cosine(a, b):
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def test_textures_are_told_apart_and_turns_are_not():
+def test_textures_differ_and_rotations_do_not():
     stream = rng(0, "test/noise")
     noise = np.repeat(stream.integers(28, 228, (1, 128, 128)), 3, axis=0).astype(np.uint8)
     board = np.repeat(((np.indices((128, 128)) // 8).sum(0) % 2 * 200 + 28)[None], 3, axis=0)
@@ -220,7 +220,7 @@ def test_orientation_tells_one_direction_from_right_angles():
     assert e[1, four] > 0.5
 
 
-def test_colour_is_seen():
+def test_colour_changes_the_embedding():
     grey = tiles(1, 1, 64, 64).repeat(3, axis=1) // 2 + 60
     red = grey.copy()
     red[:, 0] += 40
@@ -229,7 +229,7 @@ def test_colour_is_seen():
     assert cosine(a[colour], b[colour]) < 0.5
 
 
-def test_no_band_goes_unseen():
+def test_every_band_changes_the_embedding():
     model = Builtin(range(1, 14), [(0, 10000)] * 13)
     base = np.full((1, 13, 32, 32), 3000, np.uint16)
     for band in range(13):
@@ -366,6 +366,7 @@ def accuracies(x, classes, splits=5, k=5):
     return np.array(out)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_ucmerced_neighbours_share_their_class():
     if not UCMERCED.is_dir():

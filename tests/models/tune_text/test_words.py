@@ -23,16 +23,14 @@ def test_a_word_shares_parts_with_its_plural():
     assert len(one & other) < len(one) / 4
 
 
-def test_the_parts_are_the_same_in_every_process():
+def test_parts_do_not_depend_on_the_hash_seed():
     code = "from foveate.models.tune_text.texts import parts_of; print(parts_of('forest'))"
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()
-        for seed in ("1", "2")
-    }  # fmt: skip
-    assert found == {str(parts_of("forest"))}
+    other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": other},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(parts_of("forest"))
 
 
 def test_texts_are_padded_and_cut():
