@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 ## uv if it is installed, else a local copy in .bootstrap
 UV := $(shell command -v uv 2>/dev/null || echo .bootstrap/bin/uv)
 PYTHON ?= python3
+## Keep compiled modules: many tests start a process, and pytest rewrites hundreds of files.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,9 +40,10 @@ demo: $(VENV)/.observe
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-# make test-slow   tests that take minutes: all options, snippets of the guide, larger worlds
+# make test-slow   tests that take minutes: all options, all examples of properties, larger worlds
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "slow and not ray"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "(slow or hypothesis) and not ray" \
+		--hypothesis-profile thorough
 
 # make test-ray    tests that start a local Ray cluster, one at a time
 test-ray: $(VENV)/.dev

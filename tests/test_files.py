@@ -16,6 +16,13 @@ from hypothesis import strategies as st
 from foveate import files
 from foveate.errors import DataError, ParameterError, StorageError
 
+SYNC = files._sync  # other tests do without
+
+
+@pytest.fixture(autouse=True)
+def _sync(monkeypatch):
+    monkeypatch.setattr(files, "_sync", SYNC)
+
 
 def leftovers(folder):
     return [p.name for p in folder.iterdir() if p.name.endswith(".tmp")]
@@ -46,7 +53,7 @@ def test_an_exception_inside_leaves_the_old_file_and_no_temporary(tmp_path):
     assert not leftovers(tmp_path)
 
 
-def test_what_can_be_made_again_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+def test_reproducible_files_are_written_without_fsync(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", lambda _: pytest.fail("waited for the disk"))
     files.write_bytes(tmp_path / "a", b"thumbnail", durable=False)
     assert (tmp_path / "a").read_bytes() == b"thumbnail"
@@ -70,9 +77,7 @@ def test_written_files_follow_the_umask(tmp_path):
         (errno.EIO, "Input/output error", "Choose another output path"),
     ],
 )
-def test_what_the_system_refuses_is_a_storage_error_with_a_hint(
-    tmp_path, monkeypatch, number, what, hint
-):
+def test_system_errors_are_storage_errors_with_a_hint(tmp_path, monkeypatch, number, what, hint):
     path = tmp_path / "a"
     path.write_text("old")
 
@@ -105,21 +110,21 @@ def test_a_folder_without_permission_is_a_storage_error(tmp_path):
         files.write_bytes(tmp_path / "a", b"")
 
 
-def test_a_file_in_the_way_of_a_folder_is_said_so(tmp_path):
+def test_file_in_the_way_of_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
         with pytest.raises(StorageError, match="a part of the path is a file, not a folder"):
             files.write_bytes(path, b"")
 
 
-def test_a_folder_in_the_way_of_a_file_is_said_so(tmp_path):
+def test_folder_in_the_way_of_a_file_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(StorageError, match="the path is a folder"):
         files.write_bytes(tmp_path / "a", b"")
     assert not leftovers(tmp_path)
 
 
-def test_a_long_name_is_said_so(tmp_path):
+def test_long_name_is_named(tmp_path):
     with pytest.raises(StorageError, match="the name is too long"):
         files.write_bytes(tmp_path / ("a" * 300), b"")
 
@@ -302,7 +307,7 @@ def test_other_encodings_are_refused_without_a_word_of_deleting(tmp_path, data, 
     assert "elete" not in str(caught.value)
 
 
-def test_texts_that_are_not_there(tmp_path):
+def test_missing_texts_are_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read '.*none': No such file"):
         files.read_text(tmp_path / "none")
     with pytest.raises(DataError, match="Is a directory"):

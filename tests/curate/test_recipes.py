@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.curate import (
@@ -258,7 +258,6 @@ def objective(rows, x, counts):
     return apart / (1 + divergence)
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 9999), st.integers(6, 30))
 def test_diverse_balance_is_no_worse_than_random_in_its_objective(seed, n):
     rng = np.random.default_rng(seed)
@@ -273,7 +272,6 @@ def test_diverse_balance_is_no_worse_than_random_in_its_objective(seed, n):
         assert objective(rows[:k], x, counts) >= np.median(drawn)
 
 
-@settings(max_examples=20)
 @given(st.permutations(range(N)))
 def test_diverse_balance_does_not_depend_on_the_order_of_the_pool(order):
     chosen = POOL.ids[ranked("diverse-balance").rows]
@@ -385,7 +383,7 @@ def test_options_of_strategies_are_checked_when_they_rank():
         ranked(alone(method="cb", options={"depth": 3}))
 
 
-def test_a_recipe_comes_back_from_what_it_says():
+def test_recipe_round_trips_through_its_description():
     inner = Recipe("i", (Strategy(method="fd", options={"clusters": 3}),))
     recipe = Recipe(
         "r", (*EVERY, Strategy(column="v", values="score")), scale="first",

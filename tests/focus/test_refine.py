@@ -137,7 +137,7 @@ def test_the_largest_cells_are_cut_first():
     assert late.result.state.tiles.level.max() > 1
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     passes=st.integers(17, 70),
     seed=st.integers(0, 5),

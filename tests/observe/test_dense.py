@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.observe import dense
@@ -13,7 +13,6 @@ from foveate.observe import dense
     shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
     more=st.lists(st.integers(1, 3), max_size=2), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None)
 def test_tables_and_grids_are_inverses(shape, more, seed):
     draw = np.random.default_rng(seed)
     kept = draw.random(shape) < 0.7
@@ -32,7 +31,6 @@ def test_tables_and_grids_are_inverses(shape, more, seed):
 @given(
     s=st.integers(1, 2), rows=st.integers(1, 4), cols=st.integers(1, 4), side=st.integers(1, 3),
 )  # fmt: skip
-@settings(deadline=None)
 def test_tokens_of_tiles_make_one_grid(s, rows, cols, side):
     tokens = np.random.default_rng(0).normal(size=(s, rows, cols, side * side, 2))
     wide = dense.to_tokens(tokens, side)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.embeddings import EncoderSpec
@@ -102,7 +102,6 @@ def pairs(shape=(2, 3), hr=(48, 60), lr=(12, 15), source=ArraySource, names=("b"
 
 
 @given(old=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data(), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_fewer_tokens_are_exact_means_by_area(old, data, seed):
     new = (data.draw(st.integers(1, old[0])), data.draw(st.integers(1, old[1])))
     x = np.random.default_rng(seed).normal(size=(2, *old, 3)).astype(np.float32)
@@ -114,7 +113,6 @@ def test_fewer_tokens_are_exact_means_by_area(old, data, seed):
 
 
 @given(old=st.integers(1, 6), more=st.integers(0, 9))
-@settings(deadline=None)
 def test_more_tokens_are_interpolated(old, more):
     x = np.random.default_rng(old).normal(size=(1, old, 2, 1))
     new = old + more
@@ -175,7 +173,7 @@ def test_a_model_that_takes_any_size_makes_one_token_of_each_cell():
     assert large.embed(batch).shape == (2, 6 * 10 * 4)
 
 
-def test_a_model_without_tokens_is_shown_a_cell_and_what_is_around_it():
+def test_model_without_tokens_encodes_a_cell_and_its_surroundings():
     model, image = builtin(), images(1, 12, 20)
     adapter = OverviewTokens(model, (3, 5), 1)
     found = adapter.unpack(adapter.embed(image))[0]

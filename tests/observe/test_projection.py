@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import foveate.observe.projection
@@ -18,7 +18,6 @@ def features(n=300, d=12, seed=0):
 
 
 @given(d=st.integers(1, 10), dim=st.integers(1, 14), seed=st.integers(0, 50))
-@settings(deadline=None)
 def test_it_is_the_principal_components_with_one_scale(d, dim, seed):
     x = features(60, d, seed)
     found = Projection.fit(x, dim)
@@ -83,7 +82,7 @@ def test_features_that_say_nothing_are_refused(x):
         Projection.fit(x, 2)
 
 
-def test_the_way_to_tokens_of_another_model():
+def test_map_to_tokens_of_another_model():
     x = features(n=400)
     y = Projection.fit(x @ np.random.default_rng(3).normal(size=(12, 20)), 6)
     wanted = y(x @ np.random.default_rng(3).normal(size=(12, 20)))
@@ -96,6 +95,6 @@ def test_the_way_to_tokens_of_another_model():
     assert np.corrcoef(way(x).ravel(), wanted.ravel())[0, 1] > 0.9
 
 
-def test_the_way_from_tokens_that_are_all_equal_is_refused():
+def test_map_from_equal_tokens_is_refused():
     with pytest.raises(DataError, match="all equal"):
         Projection.toward(np.ones((5, 3)), np.zeros((5, 2)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -56,7 +56,6 @@ def test_points_and_lines(shape, expected):
     assert found.length == pytest.approx(shape.length)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     crs=st.sampled_from(["EPSG:3413", "EPSG:3031", "EPSG:32660", "EPSG:3571", "EPSG:3832"]),
     at=st.tuples(AT, AT),

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -69,7 +69,6 @@ def test_a_value_that_may_mark_missing_labels_is_noted(values, marked):
         assert len(legend) == len(values) - 1
 
 
-@settings(max_examples=30)
 @given(
     st.lists(st.integers(1, 1000), min_size=MOST_CLASSES + 1, max_size=200),
     st.integers(0, 2**32 - 1),

@@ -53,7 +53,6 @@ SHARES = st.sampled_from([0.0, 0.1, 0.25, 0.49, 0.5, 0.75, 0.99, 1.0])
 
 
 @given(WINDOWS, WINDOWS, SHARES)
-@settings(max_examples=40)
 def test_windows_of_a_scene_are_compared_pixel_by_pixel(one, two, share):
     shape = (24, 24)  # some windows reach beyond it
     pool = pool_of((shape, None, None, one), (shape, None, None, two))

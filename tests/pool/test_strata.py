@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruled import features, pool_of, ranked
 
@@ -66,7 +66,6 @@ def test_inside_a_stratum_the_order_stays(made):
 
 
 @given(strata(), st.integers(1, 3), st.floats(0, 0.3))
-@settings(max_examples=50)
 def test_turns_go_with_other_rules_as_by_hand(made, most, density):
     found, rng = made
     n = found.code.size
@@ -153,7 +152,7 @@ def test_other_forms_are_refused(text):
         CurateJob(images=["x"], strata=text).rules()
 
 
-def test_what_cannot_be_met_says_what_would_do():
+def test_impossible_strata_raise_with_hint():
     pool = Pool.from_arrays(n=10, attributes={"c": ["a"] * 8 + ["b"] * 2})
     with pytest.raises(ParameterError, match="no value 'x'"):
         strata_of(pool, "c=x:50%")
@@ -174,7 +173,7 @@ def test_what_cannot_be_met_says_what_would_do():
         constraint.joined(constraint)
 
 
-def test_a_run_is_spread_and_says_so(tmp_path):
+def test_run_is_stratified_and_reports_it(tmp_path):
     from labelled import write_labelled
 
     write_labelled(tmp_path, n=4, side=32, classes=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.select.balance import TOLERANCE, balance_greedy
@@ -64,7 +64,6 @@ def data(kind, n, c, rng):
     }[kind]
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     n=st.integers(1, 50),

@@ -1,7 +1,7 @@
 """Properties of `builtin` that hold for any tile."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.models.families.builtin import Builtin
@@ -22,7 +22,6 @@ def images(draw):
     return (large * 255 // (levels - 1)).astype(np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
 @given(images())
 def test_finite_and_within_the_unit_interval(image):
     x = MODELS[image.shape[0]].embed(image[None])
@@ -31,7 +30,6 @@ def test_finite_and_within_the_unit_interval(image):
     assert (x <= 1).all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(images(), st.integers(1, 7))
 def test_turning_by_quarters_and_mirroring_change_rounding_only(image, turn):
     other = np.rot90(image, turn % 4, axes=(1, 2))
@@ -43,7 +41,6 @@ def test_turning_by_quarters_and_mirroring_change_rounding_only(image, turn):
     assert np.abs(a**2 - b**2).max() < 1e-4
 
 
-@settings(max_examples=30, deadline=None)
 @given(images())
 def test_wider_scale_and_floats_give_the_same(image):
     c = image.shape[0]
@@ -53,7 +50,6 @@ def test_wider_scale_and_floats_give_the_same(image):
     assert MODELS[c].embed(image[None].astype(np.float32)).tobytes() == x.tobytes()
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5), st.data())
 def test_a_row_depends_on_its_tile_only(seeds, data):
     batch = np.stack(

@@ -58,7 +58,6 @@ def test_divergences_of_words_are_bounded(seed, n, k):
     check_bounds(words, sets, (sets @ counts.sum(axis=1)) / counts.sum())
 
 
-@settings(max_examples=30)
 @given(SEEDS, st.integers(1, 6), st.integers(1, 15), st.integers(1, 6))
 def test_divergences_of_kernels_are_bounded(seed, n, t, d):
     draw = np.random.default_rng(seed)
@@ -70,7 +69,6 @@ def test_divergences_of_kernels_are_bounded(seed, n, t, d):
     check_bounds(kernel, sets, (sets @ share.sum(axis=1)) / share.sum())
 
 
-@settings(max_examples=30)
 @given(SEEDS, st.integers(1, 6), st.integers(1, 15), st.integers(1, 6))
 def test_divergences_over_samples_are_divergences(seed, n, t, d):
     draw = np.random.default_rng(seed)
@@ -122,7 +120,6 @@ def test_the_closed_form_is_the_sum_over_what_is_kept(seed, n, d):
         np.testing.assert_allclose(found, pairs, atol=1e-6)
 
 
-@settings(max_examples=40)
 @given(SEEDS, st.integers(2, 8), st.sampled_from(list(GOALS)), st.booleans())
 def test_the_order_of_regions_does_not_matter(seed, n, name, classes):
     draw = np.random.default_rng(seed)
@@ -272,7 +269,6 @@ def asked_of(job, *, classes):
     return red_query() if query else FocusQuestion()
 
 
-@settings(max_examples=45)
 @given(
     jobs(), st.tuples(st.integers(26, 130), st.integers(26, 130)),
     st.one_of(st.floats(1, 5), st.floats(1, 40)), st.booleans(), st.booleans(),
@@ -306,7 +302,6 @@ def test_a_budget_is_kept_and_the_frontier_covers_the_image(job, shape, passes, 
     assert all(w.y >= 0 and w.y + w.h <= height and w.x + w.w <= width for w in result.windows)
 
 
-@settings(max_examples=40)
 @given(jobs(), st.integers(30, 130), st.integers(30, 130), st.floats(0.3, 0.98), SEEDS)
 def test_nodata_is_left_out(job, height, width, share, seed):
     draw = np.random.default_rng(seed)

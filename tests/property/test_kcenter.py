@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.select.kcenter import NEAR, kcenter_greedy
@@ -75,7 +75,6 @@ def data(kind, n, d, rng):
     return x + 5 if kind in ("grid", "one-hot") else x
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     n=st.integers(1, 60),

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
@@ -165,7 +165,6 @@ def test_fd_finds_the_clusters_that_are_there():
     ),
     st.sampled_from([0.005, 0.05, 0.3]),
 )  # fmt: skip
-@settings(max_examples=25)
 def test_fd_stops_at_the_first_three_small_changes_in_a_row(x, delta):
     meta = rank(pool_of(n=len(x)), "fd", embeddings=x, delta=delta, max_k=7).meta
     means = meta["mean_vendi"]
@@ -444,7 +443,7 @@ def test_kcenter_is_the_brute_force_greedy(x, seed, start):
         ("kcenter", "paper", {"metric": "euclidean"}),
     ],
 )  # fmt: skip
-def test_presets_are_what_the_notes_say(name, preset, expected):
+def test_presets_have_the_documented_options(name, preset, expected):
     options = get_method(name).options(preset)
     assert {key: options[key] for key in expected} == expected
 
@@ -455,7 +454,7 @@ def test_presets_of_hybrids_reach_their_parts():
     assert get_method("fa-cb").options("paper")["fa"]["negative"] == "error"
 
 
-def test_what_is_given_wins_over_the_preset():
+def test_options_override_the_preset():
     assert get_method("lc-fd").options("paper", {"m": 5, "fd": {"max_k": 9}})["m"] == 5
     assert get_method("lc-fd").options("paper", {"fd": {"max_k": 9}})["fd"]["max_k"] == 9
 

@@ -129,11 +129,6 @@ def _thumbs(path, ids, scenes):
     write_parquet(path / "tables/thumbs.parquet", pa.Table.from_pylist(entries, schema=schema))
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr("foveate.files._sync", lambda path: None)
-
-
 @pytest.fixture
 def make_run(tmp_path):
     return lambda **options: write_run(tmp_path / "run", **options)

@@ -39,7 +39,7 @@ def pool():
         yield threads
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(n=st.integers(20, 40), exact=st.integers(1, 9), seed=st.integers(0, 99))
 def test_order_is_nested_and_distances_bound_the_radius(n, exact, seed):
     x, options = drawn(n, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -50,7 +50,6 @@ def forbidding(n, seed=0):
 # --- one gain alone is the loop of that name ---------------------------------------------------
 
 
-@settings(max_examples=50)
 @given(pools(30), st.sampled_from([None, 1.0, 4.0]), st.booleans())
 def test_coverage_alone_is_greedy_coverage(pool, sigma, bound):
     x, _, reference, ties, held = pool
@@ -65,7 +64,6 @@ def test_coverage_alone_is_greedy_coverage(pool, sigma, bound):
         assert found == expected.rows.tolist()
 
 
-@settings(max_examples=50)
 @given(pools(30), st.booleans(), st.sampled_from(["step", "first"]))
 def test_diversity_alone_is_k_center(pool, bound, scale):
     x, _, _, ties, held = pool
@@ -79,7 +77,6 @@ def test_diversity_alone_is_k_center(pool, bound, scale):
     assert found == expected.rows.tolist()
 
 
-@settings(max_examples=50)
 @given(pools(30), st.booleans(), st.sampled_from(["step", "first"]))
 def test_balance_alone_is_class_balance(pool, bound, scale):
     _, counts, _, ties, held = pool
@@ -221,7 +218,6 @@ def textbook(gains, weights, combine, scale, ties, held, constraint):
     return order
 
 
-@settings(max_examples=60)
 @given(
     pools(), st.sampled_from([(1, 1, 1), (1, 0.5, -0.3), (2, -1, 0.7), (0, 1, 1)]),
     st.sampled_from(["step", "first"]), st.booleans(),
@@ -264,7 +260,6 @@ def best_product(by_hand, names, weights, ties, held):
     return picks[held.size :]
 
 
-@settings(max_examples=60)
 @given(pools(9), st.sampled_from([(1, 1, 1), (1, 0, 0.25), (2, 1, 0.5), (0, 1, 0)]))
 def test_scale_total_multiplies_objectives_of_whole_sets(pool, weights):
     x, counts, reference, ties, held = pool

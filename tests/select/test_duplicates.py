@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.select.duplicates import (
@@ -128,7 +128,6 @@ def test_by_share_removes_copies_first(keep):
 
 
 @given(st.integers(0, 999), st.sampled_from([0.3, 0.5, 0.8]), st.integers(1, 5))
-@settings(max_examples=30)
 def test_by_share_keeps_the_share_of_each_part(seed, keep, count):
     draw = np.random.default_rng(seed)
     x = np.concatenate([scattered(60, seed=seed), scattered(60, seed=seed)[:10]])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.select.label_errors import (
@@ -70,7 +70,6 @@ def test_wrong_is_bayes_rule():
 
 
 @given(st.integers(2, 5), st.integers(0, 999))
-@settings(max_examples=30, deadline=None)
 def test_share_maximises_the_likelihood(classes, seed):
     draw = np.random.default_rng(seed)
     p = draw.dirichlet(np.full(classes, 0.5), (1, 6))

@@ -76,7 +76,6 @@ def test_the_box_bounds_the_mtf() -> None:
             psf_sigma(10, bad)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     high=st.integers(2, 300),
     share=st.floats(0.02, 0.9),
@@ -97,7 +96,7 @@ def test_weights_are_shares_and_keep_the_mean(high: int, share: float, mtf: floa
     np.testing.assert_allclose(dense, dense[::-1, ::-1], rtol=1e-6, atol=1e-7)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(ratio=st.floats(1.2, 12), value=st.integers(1, 255))
 def test_a_constant_stays(ratio: float, value: int) -> None:
     view = simulate(ArraySource(np.full((2, 37, 53), value, np.uint8)), ratio, snr=None)

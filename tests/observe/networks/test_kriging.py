@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.models.weights import random_weights
@@ -53,7 +53,6 @@ def literal(net, lr, lack, seen):
     rows=st.integers(1, 5), cols=st.integers(1, 5), seed=st.integers(0, 99),
     share=st.sampled_from([0.0, 0.1, 0.5, 1.0]), noise=st.sampled_from([0.01, 0.3, 3.0]),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
 def test_the_posterior_is_that_of_the_observed_tiles(rows, cols, seed, share, noise):
     net = new(noise)
     lr, lack, seen = scenes(2, rows, cols, seed, share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.observe import dense
@@ -22,7 +22,6 @@ def tokens(rows, cols, side, d, seed=0):
 
 
 @given(GRIDS)
-@settings(deadline=None)
 def test_tiles_and_tokens_are_inverses_and_agree_with_the_arrays(grid):
     rows, cols, side, d = grid
     x = tokens(*grid)
@@ -37,7 +36,6 @@ def test_tiles_and_tokens_are_inverses_and_agree_with_the_arrays(grid):
 
 
 @given(GRIDS)
-@settings(deadline=None)
 def test_a_repeated_value_has_itself_as_mean(grid):
     rows, cols, side, d = grid
     tiles = tokens(rows, cols, 1, d)
@@ -50,7 +48,6 @@ def test_a_repeated_value_has_itself_as_mean(grid):
 
 
 @given(GRIDS)
-@settings(deadline=None, max_examples=30)
 def test_means_equal_loops(grid):
     rows, cols, side, _ = grid
     x = tokens(*grid).double()

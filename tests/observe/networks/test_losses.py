@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -46,7 +46,6 @@ def test_the_representation_loss_by_hand():
 
 
 @given(seed=st.integers(0, 99), norm=st.sampled_from([0.0, 0.5]))
-@settings(deadline=None)
 def test_tokens_without_weight_do_not_count(seed, norm):
     found, target, mu = tokens(2, 4, 3, seed=seed), tokens(2, 4, 3, seed=seed + 1), tokens(3)
     weight = tokens(2, 4, seed=seed + 2).clamp(min=0)
@@ -115,7 +114,6 @@ def test_tiles_that_are_not_there_have_no_part_in_a_score():
 
 
 @given(b=st.integers(1, 5), k=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_the_alignment_loss_equals_a_double_loop(b, k, seed):
     logits = 4 * tokens(b, k, seed=seed).double()
     match = tokens(b, k, seed=seed + 1) > 0  # several scenes may show one concept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.observe.networks.tasks import (
@@ -22,7 +22,6 @@ def tiles(b, rows, cols, seed):
 
 
 @given(rows=SIDES, cols=SIDES, seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_only_tiles_that_are_there_are_observed(rows, cols, seed):
     here = tiles(6, rows, cols, seed)
     scores = np.random.default_rng(seed + 1).random(here.shape)
@@ -51,7 +50,6 @@ def test_shares_of_random_masks_cover_their_range():
 
 
 @given(rows=SIDES, cols=SIDES, share=st.floats(MIN_OBSERVED, MAX_OBSERVED), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_blocks_are_rectangles_that_cover_their_share(rows, cols, share, seed):
     mask = _blocks((rows, cols), share, np.random.default_rng(seed))
     largest = max(1, rows // 2) * max(1, cols // 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.models.weights import random_weights
@@ -70,12 +70,12 @@ def train(net, steps=4):
 
 @pytest.mark.parametrize("name", ["kriged", "residual", "plain"])
 @pytest.mark.parametrize("shape", [SMALL, POOLED])
-def test_what_was_observed_reaches_every_tile(name, shape):
+def test_observed_tiles_reach_every_tile(name, shape):
     assert reached(opened(name, shape), shape).all()
 
 
 @pytest.mark.parametrize("name", ["kriged", "residual"])
-def test_it_does_so_after_a_few_steps_of_training(name):
+def test_observed_tiles_reach_every_tile_after_training(name):
     net = new(name)
     assert not reached(net).any()  # at the start it is the fill
     train(net)
@@ -139,7 +139,7 @@ def test_passthrough_and_the_extremes(name, share):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_what_was_not_observed_makes_no_difference(name, share):
+def test_unobserved_hr_makes_no_difference(name, share):
     lr, hr, seen = scenes(share=share)
     hidden = ~layout.repeat(seen, 2)[..., None]
     results = []
@@ -158,7 +158,6 @@ def test_what_was_not_observed_makes_no_difference(name, share):
     name=st.sampled_from(list(ARCHITECTURES)), rows=st.integers(1, 4), cols=st.integers(1, 5),
     shape=st.sampled_from([SMALL, POOLED, FULL]),
 )  # fmt: skip
-@settings(deadline=None, max_examples=30)
 def test_grids_of_any_size(name, rows, cols, shape):
     net = opened(name, shape)
     lr, hr, seen = scenes(2, rows, cols, shape)
@@ -202,7 +201,7 @@ def test_the_distance_to_an_observation_counts(name):
     assert torch.equal(same, torch.eye(len(tokens)).bool())
 
 
-def test_the_running_mean_follows_only_when_told():
+def test_running_mean_updates_only_on_request():
     net = opened().train()
     lr, hr, seen = scenes()
     net(lr, hr, seen).tokens.mean().backward()

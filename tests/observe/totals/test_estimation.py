@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
@@ -39,7 +39,6 @@ def test_the_estimate_looks_at_drawn_tiles_alone_and_once():
 
 
 @given(seed=st.integers(0, 50), floor=st.floats(0.01, 1), n=st.integers(2, N))
-@settings(max_examples=40, deadline=None)
 def test_every_tile_can_be_drawn(seed, floor, n):
     size = np.random.default_rng(seed).pareto(1, N) * (np.arange(N) % 3 > 0)
     plan = design(size, n, floor=floor)
@@ -54,7 +53,7 @@ def test_a_floor_of_one_and_sizes_of_nothing_are_an_even_draw():
 
 
 @pytest.mark.parametrize("expected", ["good", "none", "wrong", "nothing"])
-def test_intervals_hold_the_truth_whatever_is_expected(expected):
+def test_intervals_cover_the_truth_for_any_expected_values(expected):
     held, p = population()
     guess = {"good": p, "none": None, "wrong": p[::-1].copy(), "nothing": np.zeros(N)}[expected]
     found = evaluate_design(design(np.sqrt(p), 80, expected=guess), held, 300)
@@ -63,7 +62,7 @@ def test_intervals_hold_the_truth_whatever_is_expected(expected):
     assert found.relative_width == pytest.approx(2 * found.relative_error, rel=0.25)
 
 
-def test_what_is_known_beforehand_saves_tiles():
+def test_prior_information_saves_tiles():
     held, p = population()
     found = compare(design(np.sqrt(p), 80, expected=p), held, 200)
     assert found["variance_ratio"] > 1.8
@@ -75,8 +74,7 @@ def test_what_is_known_beforehand_saves_tiles():
 
 
 @given(scale=st.floats(0.01, 100), seed=st.integers(0, 20))
-@settings(max_examples=20, deadline=None)
-def test_what_is_expected_counts_by_its_proportions(scale, seed):
+def test_expected_values_count_by_their_proportions(scale, seed):
     held, p = population(seed)
     rows = design(p, 50).draw(seed)
     one, other = (design(p, 50, expected=x).total(rows, held[rows]) for x in (p, scale * p))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from focus_tasks import SIDE, TEXT, classes, planted, task_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
@@ -174,7 +174,6 @@ def test_the_margin_of_two_by_hand():
     assert max_margin(x[[0, 0]], 0, 1e-4).tolist() == [0, 0]
 
 
-@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 6))
 def test_the_margin_is_the_shortest(seed, n):
     x = np.random.default_rng(seed).normal(size=(n, 3))
@@ -191,7 +190,7 @@ def test_the_margin_is_the_shortest(seed, n):
 
 
 @pytest.mark.parametrize("question", [classes("red"), TEXT])
-def test_attention_selects_the_tile_that_is_looked_for(question):
+def test_attention_selects_the_tile_of_the_query(question):
     image, window = planted()
     found, *_ = run("mmts/features", image, question, regions=2)
     assert found.windows[0] == window
@@ -213,7 +212,7 @@ def test_tiles_of_the_class_that_is_unlearned_lose():
     assert [kind[found.cells.index(w)] for w in found.windows[:11]] == ["g"] * 11
 
 
-def test_what_is_looked_for_is_unlearned():
+def test_query_class_is_unlearned():
     image, window = planted()
     found, *_ = run("daus/features", image, classes("red"))
     assert found.windows[0] == window
