@@ -20,13 +20,14 @@ def test_json_is_read_as_json_is(content):
     assert parse_document(json.dumps(content), "a.json", "file") == content
 
 
-@given(
-    st.dictionaries(
-        st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
-        st.integers() | st.lists(st.integers(), max_size=3) | st.booleans(),
-    )
+# PyYAML writes texts such as 08 and 1e3 without quotes; a reader takes them for numbers.
+NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1).filter(
+    lambda name: not name[0].isdigit()
 )
-def test_yaml_that_a_writer_has_written_is_read_back(content):
+
+
+@given(st.dictionaries(NAMES, st.integers() | st.lists(st.integers(), max_size=3) | st.booleans()))
+def test_yaml_of_pyyaml_is_read_back(content):
     assert parse_document(yaml.safe_dump(content), "a.yaml", "file") == content
 
 

@@ -252,7 +252,7 @@ def fa_eq2(x):
     sigma = [s / top if s > 0 else min(positive) for s in sigma] if positive else [1.0] * len(mu)
     gamma = [-(1 - m) * math.log(s) for m, s in zip(mu, sigma, strict=True)]
     low, high = min(gamma), max(gamma)
-    return [1 - (g - low) / (high - low) if high > low else 1.0 for g in gamma]
+    return [1 - (g - low) / (high - low) if high - low > 1e-9 else 1.0 for g in gamma]
 
 
 @given(FEATURES)

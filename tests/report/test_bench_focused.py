@@ -76,7 +76,7 @@ def test_the_page_has_every_table_and_its_charts(run):
     assert [section.title for section in page.sections][:1] == ["Looks against passes"]
     assert len(page.sections) == 3
     text = (run / "report.html").read_text()
-    for heading in ("Accuracy against passes", "Accuracy against time", "4 x 4 patches",
+    for heading in ("Accuracy against passes", "Accuracy against time", "8 x 8 patches",
                     "Differences on scenes of the kind one", "measured on other data",
                     "Table 3"):  # fmt: skip
         assert heading in text
