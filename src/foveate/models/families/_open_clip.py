@@ -75,9 +75,9 @@ class Architecture:
     @property
     def tokenizer(self) -> Path | None:
         """Folder of the tokenizer, if it is stored next to the configuration."""
-        wanted = self.folder is not None and self.config["text_cfg"].get("hf_tokenizer_name")
-        there = wanted and (self.folder / "tokenizer_config.json").exists()
-        return self.folder if there else None
+        own_tokenizer = self.folder is not None and self.config["text_cfg"].get("hf_tokenizer_name")
+        is_stored = own_tokenizer and (self.folder / "tokenizer_config.json").exists()
+        return self.folder if is_stored else None
 
 
 def describe(handle: ModelHandle) -> Architecture:
@@ -170,8 +170,8 @@ def _read_config(path: Path) -> Architecture:
         raise DataError(
             f"cannot read the configuration {str(path)!r}: {error}", "Expected a JSON file."
         ) from error
-    found = values if isinstance(values, dict) else {}
-    config, preprocess = found.get("model_cfg", found), found.get("preprocess_cfg", {})
+    content = values if isinstance(values, dict) else {}
+    config, preprocess = content.get("model_cfg", content), content.get("preprocess_cfg", {})
     if lacking := [key for key in _TOWERS if key not in config]:
         raise DataError(
             f"the configuration {str(path)!r} has no {', '.join(lacking)}",
@@ -468,25 +468,25 @@ def is_spare(name: str) -> bool:
 def _from_transformers(state: State) -> State:
     import torch
 
-    found: State = {}
+    converted: State = {}
     for name, tensor in state.items():
         if name in _PROJECTIONS:
-            found[_PROJECTIONS[name]] = tensor.T
+            converted[_PROJECTIONS[name]] = tensor.T
             continue
         layer = _LAYER.fullmatch(name)
         if layer is None:
-            found[_ELSEWHERE.get(name, name)] = tensor
+            converted[_ELSEWHERE.get(name, name)] = tensor
             continue
-        tower, number, part, kind = layer.groups()
+        tower, number, layer_name, kind = layer.groups()
         block = "visual." if tower == "vision" else ""
         block += f"transformer.resblocks.{number}"
-        if part in _IN_LAYER:
-            found[f"{block}.{_IN_LAYER[part]}.{kind}"] = tensor
-        elif part == _PARTS[0]:
-            names = [name.replace(part, other) for other in _PARTS]
+        if layer_name in _IN_LAYER:
+            converted[f"{block}.{_IN_LAYER[layer_name]}.{kind}"] = tensor
+        elif layer_name == _PARTS[0]:
+            names = [name.replace(layer_name, other) for other in _PARTS]
             if all(other in state for other in names):
                 joined = torch.cat([state[other] for other in names])
-                found[f"{block}.attn.in_proj_{kind}"] = joined
-        elif part not in _PARTS:
-            found[name] = tensor
-    return found
+                converted[f"{block}.attn.in_proj_{kind}"] = joined
+        elif layer_name not in _PARTS:
+            converted[name] = tensor
+    return converted

@@ -32,18 +32,18 @@ def without_decoder(state: Mapping[str, torch.Tensor]) -> State:
     """Convert a masked autoencoder's encoder to the names of timm; return others unchanged."""
     if "mask_token" not in state or not any(name.startswith("decoder") for name in state):
         return dict(state)
-    found: State = {}
+    encoder: State = {}
     cross = "encoder_pos_embed" in state
     for name, tensor in state.items():
         if name.startswith(_DECODER):
             continue
-        own = name
+        new_name = name
         for old, new in _CROSS_SCALE.items() if cross else ():
             if name.startswith(old):
-                own = new + name.removeprefix(old)
+                new_name = new + name.removeprefix(old)
                 break
-        found[own] = tensor
-    return found
+        encoder[new_name] = tensor
+    return encoder
 
 
 def is_graft(state: Mapping[str, torch.Tensor]) -> bool:
@@ -64,13 +64,13 @@ def from_graft(
     Raises:
         DataError: `texts` has no text tower in that layout.
     """
-    found = {
+    image_tower = {
         name.removeprefix(_BACKBONE): tensor
         for name, tensor in state.items()
         if name.startswith(_BACKBONE)
     }
-    words = {name: tensor for name, tensor in texts.items() if name.startswith(_TEXTS)}
-    if not words:
+    text_tower = {name: tensor for name, tensor in texts.items() if name.startswith(_TEXTS)}
+    if not text_tower:
         raise DataError(
             f"the weights {str(path)!r} contain no text tower in the format of transformers",
             "GRAFT uses the text tower of CLIP: text_model.* and text_projection.weight.",
@@ -78,4 +78,4 @@ def from_graft(
         )
     # A temperature of GRAFT is kept, where there is one; else that of CLIP.
     scale = {"logit_scale": texts["logit_scale"]} if "logit_scale" in texts else {}
-    return {**scale, **words, **found}
+    return {**scale, **text_tower, **image_tower}

@@ -80,8 +80,8 @@ class Repooler:
             grid = (int(x.shape[2]), int(x.shape[3]))
             return self._packed(x)
 
-        found = self._runner.run(packed, batch, spec)
-        return [self._unpacked(one, grid) for one in found]
+        outputs = self._runner.run(packed, batch, spec)
+        return [self._unpacked(output, grid) for output in outputs]
 
     def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
         """See `foveate.models.capabilities.PoolsParts`."""
@@ -119,11 +119,11 @@ class Repooler:
                 packed = self._packed(image).float().cpu().numpy()[0]
                 of = self._unpacked(packed, (int(image.shape[2]), int(image.shape[3])))
                 z, _ = self._found((of.terms.sum(axis=(0, 1)) + of.always)[None])
-                found = self._finished(z, of).cpu().numpy()
+                actual = self._finished(z, of).cpu().numpy()
         except (AttributeError, RuntimeError, TypeError, ValueError, IndexError):
             return False
         expected = vector.float().cpu().numpy()
-        return bool(np.abs(found - expected).max() <= _CLOSE * np.abs(expected).max())
+        return bool(np.abs(actual - expected).max() <= _CLOSE * np.abs(expected).max())
 
     def _packed(self, x: torch.Tensor) -> torch.Tensor:
         """Return e_i and v_i of all tokens, and the class token last: (b, t + 1, heads + w)."""
@@ -131,7 +131,7 @@ class Repooler:
 
         how = self._pooling
         tokens = _input_of(how.site, lambda: self._embed(x))
-        q, k, v = (part(tokens).float() for part in (how.query, how.keys, how.values))
+        q, k, v = (project(tokens).float() for project in (how.query, how.keys, how.values))
         b, t, w = k.shape
         size = w // how.heads
         score = torch.einsum(
@@ -162,9 +162,9 @@ class Repooler:
 class _ReachedError(Exception):
     """Raised when a module is called: the remaining forward pass is not needed."""
 
-    def __init__(self, given: torch.Tensor) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
         super().__init__()
-        self.given = given
+        self.given = tensor
 
 
 def _input_of(module: torch.nn.Module, run: Callable[[], object]) -> torch.Tensor:
@@ -174,8 +174,8 @@ def _input_of(module: torch.nn.Module, run: Callable[[], object]) -> torch.Tenso
         ValueError: It is not called.
     """
 
-    def reached(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        raise _ReachedError(given[0] if given else next(iter(named.values())))
+    def reached(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _ReachedError(args[0] if args else next(iter(kwargs.values())))
 
     handle = module.register_forward_pre_hook(reached, with_kwargs=True)
     try:
@@ -194,7 +194,7 @@ def joint_projections(attention: Any) -> list[Callable[[torch.Tensor], torch.Ten
     weights = attention.in_proj_weight.chunk(3)
     biases = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
 
-    def projection(part: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda x: functional.linear(x, weights[part], biases[part])
+    def projection(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: functional.linear(x, weights[index], biases[index])
 
-    return [projection(part) for part in range(3)]
+    return [projection(index) for index in range(3)]

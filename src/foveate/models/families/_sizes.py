@@ -64,20 +64,20 @@ class Sizes:
             MemoryLimitError: One image alone does not fit.
             ParameterError: The network does not support inputs of this size.
         """
-        own = self.runner.preprocess.size
-        size = read_size(side, self.step, name, also=(own,))
-        if size == own:
+        current = self.runner.preprocess.size
+        size = read_size(side, self.step, name, also=(current,))
+        if size == current:
             return self.runner
         try:
-            found = self.runner.at_size(size, self._resized(size))
-            shape = self._try(found, size)
+            runner = self.runner.at_size(size, self._resized(size))
+            shape = self._try(runner, size)
         except FoveateError:
             raise
         except Exception as error:  # each network raises its own errors
             raise self._refusal(size, name, first_line(error)) from error
         if shape != (1, self.dim):
             raise self._refusal(size, name, f"its output gets the shape {shape}")
-        return found
+        return runner
 
     def offer[M: Embeds](self, model: M, build: Callable[[InferenceRunner], M]) -> M:
         """Add the capability to a model; see `foveate.models.capabilities.TakesSizes`.
@@ -113,11 +113,11 @@ class Sizes:
 
         draw = torch.Generator().manual_seed(0)
         image = torch.randn(1, len(runner.preprocess.scale), *size, generator=draw)
-        found = runner.in_parts(
+        output = runner.in_parts(
             lambda part: self.forward(runner.net, torch.from_numpy(part).to(runner.device)),
             image.numpy(),
         )
-        return found.shape
+        return output.shape
 
     def _refusal(self, size: tuple[int, int], name: str, reason: str) -> ParameterError:
         half = _half(self.runner.preprocess.size, self.step)[0]

@@ -323,9 +323,9 @@ def _local(energy: Plane, *angles: Plane) -> NDArray[np.float64]:
         means = [halve(p) for p in means]
     block, cos2, sin2, cos4, sin4 = means
     inverse = np.float32(3) / (block + _TINY)
-    one = np.sqrt(cos2 * cos2 + sin2 * sin2) * inverse
+    one_direction = np.sqrt(cos2 * cos2 + sin2 * sin2) * inverse
     right = np.sqrt(cos4 * cos4 + sin4 * sin4) * inverse
-    return soft_histogram([_log_energy(block) * np.float32(0.4), one, right], [6, 4, 4])
+    return soft_histogram([_log_energy(block) * np.float32(0.4), one_direction, right], [6, 4, 4])
 
 
 def _orientation(

@@ -130,13 +130,13 @@ class JudgingAnswersModel(AnswersModel):
                 "Each question needs one answer.",
             )
         pairs = zip(questions, answers, strict=True)
-        found = np.array([self.loss(question, answer) for question, answer in pairs], np.float32)
-        if not (np.isfinite(found) & (found >= 0)).all():
+        losses = np.array([self.loss(question, answer) for question, answer in pairs], np.float32)
+        if not (np.isfinite(losses) & (losses >= 0)).all():
             raise DataError(
-                f"{self.spec.name!r} returned the losses {found.tolist()}"[:200],
+                f"{self.spec.name!r} returned the losses {losses.tolist()}"[:200],
                 "Losses must be finite and at least 0.",
             )
-        return found
+        return losses
 
 
 def _answers(spec: EncoderSpec, answer: Answer, loss: AnswerLoss | None) -> AnswersModel:
@@ -206,7 +206,7 @@ class _Masks:
         check_bands(batch, self.spec)
         checked = check_boxes(boxes, batch)
         masks, quality = (
-            np.asarray(part) for part in self.function(np.ascontiguousarray(batch), checked)
+            np.asarray(output) for output in self.function(np.ascontiguousarray(batch), checked)
         )
         expected = (*checked.shape[:2], *batch.shape[2:])
         if masks.shape != expected or masks.dtype != np.bool_ or quality.shape != expected[:2]:
@@ -331,8 +331,8 @@ def from_answers(
 def _check_pair(first: str, function: object, second: str, spec: object) -> None:
     """Reject a function without its spec, and a spec without its function."""
     if (function is None) != (spec is None):
-        given, lacking = (first, second) if spec is None else (second, first)
-        raise ParameterError(f"{given} without {lacking}", "They must be given together.")
+        present, missing = (first, second) if spec is None else (second, first)
+        raise ParameterError(f"{present} without {missing}", "They must be given together.")
 
 
 def _call(function: Images, batch: NDArray[Any], spec: EncoderSpec) -> NDArray[np.float32]:

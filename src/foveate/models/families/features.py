@@ -98,14 +98,14 @@ def stored_scale(handle: ModelHandle, scenes: Sequence[Scene], bands: Sequence[i
         DataError: Integers without a stated scale, or rasters that
             state different scales.
     """
-    found = {_scale_of(handle, scene, bands) for scene in scenes}
-    if len(found) > 1:
+    scales = {_scale_of(handle, scene, bands) for scene in scenes}
+    if len(scales) > 1:
         raise DataError(
             "feature rasters have different scales or offsets",
             "One training, and all that its observer sees, is stored with one scale and offset.",
             "Convert them: gdal_translate -unscale -ot Float32 IN OUT.tif",
         )
-    return found.pop()
+    return scales.pop()
 
 
 def _scale_of(handle: ModelHandle, scene: Scene, bands: Sequence[int]) -> Scale:

@@ -269,7 +269,7 @@ def try_image(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenS
 
 def _features(visual: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the features of the last layer on the grid of the image: (b, gh, gw, width)."""
-    found = visual.forward_intermediates(
+    output = visual.forward_intermediates(
         x,
         indices=1,
         # CoCa's last norm belongs to its queries, which have another length.
@@ -277,7 +277,7 @@ def _features(visual: Any, x: torch.Tensor) -> torch.Tensor:
         intermediates_only=True,
         output_fmt="NCHW",
     )
-    return found["image_intermediates"][-1].permute(0, 2, 3, 1)
+    return output["image_intermediates"][-1].permute(0, 2, 3, 1)
 
 
 def _projected(visual: Any, x: torch.Tensor) -> torch.Tensor:

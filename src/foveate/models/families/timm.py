@@ -286,11 +286,13 @@ def _hypercolumns(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
     if stride < 1 or not all(grid):
         raise ValueError(f"no grid of {stride} pixels in {x.shape[2]} x {x.shape[3]}")
     parts = []
-    for found in maps:
-        if found.shape[2] > grid[0] and found.shape[3] > grid[1]:
-            parts.append(functional.adaptive_avg_pool2d(found, grid))
+    for features in maps:
+        if features.shape[2] > grid[0] and features.shape[3] > grid[1]:
+            parts.append(functional.adaptive_avg_pool2d(features, grid))
         else:
-            parts.append(functional.interpolate(found, grid, mode="bilinear", align_corners=False))
+            parts.append(
+                functional.interpolate(features, grid, mode="bilinear", align_corners=False)
+            )
     return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
 
 

@@ -94,14 +94,14 @@ class TunedModel:
 
         from foveate.models.tune_text.network import embed_texts
 
-        wanted = clean_texts(texts)
-        if empty := [text for text in wanted if not words_of(text)]:
+        cleaned = clean_texts(texts)
+        if empty := [text for text in cleaned if not words_of(text)]:
             raise ParameterError(
                 f"the text {empty[0]!r} contains no word", "Use at least one word."
             )
         device = next(self._towers.parameters()).device
         with torch.inference_mode():
-            return embed_texts(self._towers, wanted, device)
+            return embed_texts(self._towers, cleaned, device)
 
 
 class TunedTokens(TunedModel):
@@ -127,8 +127,8 @@ class TunedTokens(TunedModel):
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
-        found = self._tokens.tokens(batch)
-        return self.project(found) if self.token_spec.pooled else found
+        tokens = self._tokens.tokens(batch)
+        return self.project(tokens) if self.token_spec.pooled else tokens
 
 
 class _Tuned:
@@ -193,7 +193,7 @@ def _over(base: Embeds, towers: Pair, name: str, source: str) -> TunedModel:
 
 def _base_name(base: str, handle: ModelHandle, folder: Path) -> str:
     """Return the name of the encoder with the options of the tuned model added."""
-    found = parse_name(base)
-    beside = folder / found.name
-    name = str(beside) if found.name and beside.is_file() else found.name
-    return str(replace(found, name=name, options={**found.options, **handle.options}))
+    parsed = parse_name(base)
+    beside = folder / parsed.name
+    name = str(beside) if parsed.name and beside.is_file() else parsed.name
+    return str(replace(parsed, name=name, options={**parsed.options, **handle.options}))

@@ -256,7 +256,7 @@ def _resampled(places: torch.Tensor, side: int, *, mode: str) -> torch.Tensor:
     """Resample position vectors (1, g, g, d) to (1, side, side, d)."""
     if places.shape[1] == side:
         return places
-    found = functional.interpolate(
+    resampled = functional.interpolate(
         places.float().permute(0, 3, 1, 2), (side, side), mode=mode, align_corners=False
     )
-    return found.permute(0, 2, 3, 1)
+    return resampled.permute(0, 2, 3, 1)

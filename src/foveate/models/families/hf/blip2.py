@@ -99,14 +99,14 @@ class _VisionTower:
 
     def patches(self, x: torch.Tensor) -> torch.Tensor:
         """Return the tokens of images: (b, c, height, width) to (b, gh, gw, d)."""
-        found = self._net.vision_model(x, interpolate_pos_encoding=self._other)
+        output = self._net.vision_model(x, interpolate_pos_encoding=self._other)
         size = (int(x.shape[2]), int(x.shape[3]))
-        return on_grid(found.last_hidden_state[:, 1:], size)  # without the class token
+        return on_grid(output.last_hidden_state[:, 1:], size)  # without the class token
 
     def queries(self, x: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of images: (b, c, height, width) to (b, d)."""
-        found = self._net.get_image_features(x, interpolate_pos_encoding=self._other)
-        return found.qformer_outputs.last_hidden_state.float().mean(dim=1)
+        output = self._net.get_image_features(x, interpolate_pos_encoding=self._other)
+        return output.qformer_outputs.last_hidden_state.float().mean(dim=1)
 
     def whole(self, images: Sequence[NDArray[Any]]) -> Shown:
         """Encode images, each as a whole, into query outputs."""

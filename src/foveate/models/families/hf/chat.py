@@ -117,7 +117,7 @@ class Chat:
         with self._question(question) as (ids, shown):
             self._check_length(len(ids) + max(map(len, answers)))
             asked = self._net(**self._arguments(ids, shown), use_cache=True, logits_to_keep=1)
-            goes_on, first, found = self._net, asked.logits[:, -1:], []
+            goes_on, first, losses = self._net, asked.logits[:, -1:], []
             if "language_model_outputs" in asked:  # BLIP-2 itself requires images in every call
                 goes_on, asked = self._net.language_model, asked.language_model_outputs
             cache = asked.past_key_values
@@ -131,16 +131,16 @@ class Chat:
                     logits = torch.cat([first, more.logits], dim=1)
                     cache.crop(1 - len(answer))  # keep the question only
                 target = torch.tensor(answer, device=self.runner.device)
-                found.append(float(torch.nn.functional.cross_entropy(logits[0].float(), target)))
-        return found
+                losses.append(float(torch.nn.functional.cross_entropy(logits[0].float(), target)))
+        return losses
 
     def _answer(self, question: Question, max_tokens: int) -> str:
         with self._question(question) as (ids, shown):
             self._check_length(len(ids) + max_tokens)
             arguments = self._arguments(ids, shown)
-            found = self._net.generate(**arguments, max_new_tokens=max_tokens)[0]
+            generated = self._net.generate(**arguments, max_new_tokens=max_tokens)[0]
         # Decoder-only networks return the prompt before the answer.
-        new = found if self.two_parts else found[len(ids) :]
+        new = generated if self.two_parts else generated[len(ids) :]
         return self.tokenizer.decode(new, skip_special_tokens=True).strip()
 
     def _loss(self, question: Question, answer: list[int]) -> float:
@@ -221,11 +221,11 @@ class Chat:
             ) from error
 
     def _check_length(self, length: int) -> None:
-        most = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
-        if most is not None and length > most:
+        maximum = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
+        if maximum is not None and length > maximum:
             raise ParameterError(
                 f"a question and its answer of {length} tokens for {self.spec.name!r}",
-                f"Allowed: at most {most}.",
+                f"Allowed: at most {maximum}.",
                 "Use fewer or smaller images, or a shorter answer (max_tokens).",
             )
 
@@ -378,9 +378,9 @@ def load_generative(handle: ModelHandle, checkpoint: Checkpoint, architecture: A
         and handle.options.get("precision") != "float32"
     )
     net = load_network(checkpoint, architecture, dtype=half if keep else "float32")
-    for part in net.modules():
-        if getattr(part, "generation_config", None) is not None:
-            part.generation_config = _greedy(part.generation_config)
+    for module in net.modules():
+        if getattr(module, "generation_config", None) is not None:
+            module.generation_config = _greedy(module.generation_config)
     return net
 
 

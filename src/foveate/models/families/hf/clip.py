@@ -40,8 +40,8 @@ class Clip(DualEncoder):
         return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        found = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
-        patches = found.last_hidden_state[:, 1:]  # the first is the class token
+        output = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
+        patches = output.last_hidden_state[:, 1:]  # the first is the class token
         return on_grid(patches, (int(x.shape[2]), int(x.shape[3])))
 
     def _pooling(self) -> Pooling:

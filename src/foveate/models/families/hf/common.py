@@ -315,9 +315,9 @@ def check_side(
     if trained is not None and preprocess.size == trained:
         return
     if preprocess.size is None or any(side % patch for side in preprocess.size):
-        given = "native" if preprocess.size is None else f"{preprocess.size[0]}"
+        size = "native" if preprocess.size is None else f"{preprocess.size[0]}"
         raise ParameterError(
-            f"{handle} with size={given}",
+            f"{handle} with size={size}",
             f"The size must be a multiple of the patch size, {patch} pixels.",
             f"?size={patch * 14}",
         )

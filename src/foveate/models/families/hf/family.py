@@ -137,12 +137,12 @@ def _snapshot(handle: ModelHandle, files: tuple[str, ...]) -> Path:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {str(path)!r}: {first_line(error)}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise DataError(f"{str(path)!r} does not contain a JSON object")
-    return found
+    return content
 
 
 class Builder(Protocol):

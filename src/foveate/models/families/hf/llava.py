@@ -131,9 +131,9 @@ class _Tower:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the tokens of whole images: (b, 3, side, side) to (b, g, g, d)."""
-        found = self._project(x)
-        b, _, d = found.shape
-        return found[:, self._extra :].reshape(b, self._grid, self._grid, d)
+        features = self._project(x)
+        b, _, d = features.shape
+        return features[:, self._extra :].reshape(b, self._grid, self._grid, d)
 
     def whole(self, images: Sequence[NDArray[Any]]) -> Shown:
         """Encode images for LLaVA 1.5: each as a whole."""
@@ -148,9 +148,9 @@ class _Tower:
         import torch
 
         stacks, lengths = zip(*(self._anyres(image) for image in images), strict=True)
-        most = max(len(stack) for stack in stacks)
+        longest = max(len(stack) for stack in stacks)
         # The network takes one array; from the sizes it derives which tiles are padding.
-        full = [torch.cat([s, s.new_zeros(most - len(s), *s.shape[1:])]) for s in stacks]
+        full = [torch.cat([s, s.new_zeros(longest - len(s), *s.shape[1:])]) for s in stacks]
         sizes = torch.tensor([image.shape[1:] for image in images], device=self._runner.device)
         return Shown(lengths, {"pixel_values": torch.stack(full), "image_sizes": sizes})
 

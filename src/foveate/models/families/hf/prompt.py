@@ -114,9 +114,9 @@ def read_template(checkpoint: Checkpoint) -> str | None:
     if (checkpoint.folder / "chat_template.jinja").is_file():
         return None
     for name in ("chat_template.json", "processor_config.json"):
-        found = checkpoint.read_json(name).get("chat_template")
-        if isinstance(found, str):
-            return found
+        template = checkpoint.read_json(name).get("chat_template")
+        if isinstance(template, str):
+            return template
     return None
 
 

@@ -201,9 +201,9 @@ class _VisionTower:
                     x, size, mode=mode, align_corners=False, antialias=True
                 )
         pixels, grid = self._patches.cut(x)
-        found = self._net.get_image_features(pixels, grid).pooler_output
+        features = self._net.get_image_features(pixels, grid).pooler_output
         gh, gw = (n // self._patches.unit for n in x.shape[2:])
-        return torch.stack(list(found)).reshape(len(x), gh, gw, -1)
+        return torch.stack(list(features)).reshape(len(x), gh, gw, -1)
 
     def native(self, images: Sequence[NDArray[Any]]) -> Shown:
         """Encode images near their own size."""
@@ -224,7 +224,7 @@ class _VisionTower:
 def _limits(handle: ModelHandle, raw: dict[str, Any]) -> tuple[int, int]:
     """Return the smallest and largest image area: from options, or from the weights."""
     size = raw.get("size") or {}
-    found = []
+    limits = []
     for name, edge, default in (
         ("min_pixels", "shortest_edge", _LEAST),
         ("max_pixels", "longest_edge", _MOST),
@@ -235,5 +235,5 @@ def _limits(handle: ModelHandle, raw: dict[str, Any]) -> tuple[int, int]:
             raise ParameterError(
                 f"{name}={value!r}", "Must be a number of pixels.", f"?{name}={default}"
             )
-        found.append(value)
-    return found[0], found[1]
+        limits.append(value)
+    return limits[0], limits[1]

@@ -118,8 +118,8 @@ class Sam:
         Returns:
             Logits (b, k, m, 4 gh, 4 gw) of m masks for each box, and their qualities (b, k, m).
         """
-        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
-        return found.pred_masks, found.iou_scores
+        output = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
+        return output.pred_masks, output.iou_scores
 
     @property
     def network(self) -> torch.nn.Module:
@@ -142,8 +142,8 @@ class Sam:
 
     def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (b, k, m, height, width) of masks for boxes, and their qualities."""
-        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
-        return found.pred_masks, found.iou_scores
+        output = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
+        return output.pred_masks, output.iou_scores
 
     def _prompted(
         self,
@@ -166,9 +166,11 @@ class Sam:
         height, width = self._runner.preprocess.size or batch.shape[2:]
         gain = np.array([width / batch.shape[3], height / batch.shape[2]] * 2, np.float32)
 
-        def run(part: list[_Prompted]) -> torch.Tensor:
-            x = self._runner.preprocess(np.stack([image for image, _ in part]), self._runner.device)
-            prompts = torch.from_numpy(np.stack([given for _, given in part]))
+        def run(prompted: list[_Prompted]) -> torch.Tensor:
+            x = self._runner.preprocess(
+                np.stack([image for image, _ in prompted]), self._runner.device
+            )
+            prompts = torch.from_numpy(np.stack([prompt for _, prompt in prompted]))
             return result(*self.decode(self._grid(x), prompts.to(self._runner.device)))
 
         return self._runner.in_parts(run, list(zip(batch, checked * gain, strict=True)))

@@ -65,8 +65,8 @@ class MedSa(Sam):
             grid: (b, d, gh, gw) tokens.
             boxes: (b, k, 4) float32 ``x0, y0, x1, y1`` in pixels of the network's input.
         """
-        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=False)
-        logits = found.pred_masks.float()
+        output = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=False)
+        logits = output.pred_masks.float()
         inside = logits > 0
         count = inside.sum(dim=(3, 4)).clamp(min=1)
         return logits, (logits.sigmoid() * inside).sum(dim=(3, 4)) / count
@@ -153,7 +153,7 @@ class SaMed(Sam):
             input_points=None, input_labels=None, input_boxes=None, input_masks=None
         )
         places = net.get_image_wide_positional_embeddings().repeat(count, 1, 1, 1)
-        found = [
+        logits = [
             net.mask_decoder(
                 image_embeddings=grid,
                 image_positional_embeddings=places,
@@ -163,7 +163,7 @@ class SaMed(Sam):
             )[0]
             for several in (False, True)  # transformers returns the first channel separately
         ]
-        return torch.cat(found, dim=2)[:, 0].float()
+        return torch.cat(logits, dim=2)[:, 0].float()
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
@@ -204,12 +204,12 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     side = int(net.config.vision_config.image_size)
     preprocess = make_preprocess(handle, _UNSCALED, scale, (side, side))
     runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
-    wanted = _wanted(handle, net) if low_rank else 0
+    class_number = _wanted(handle, net) if low_rank else 0
     dim = int(net.config.vision_config.output_channels)
     spec = make_spec(handle, checkpoint, runner, dim, bands, "samed" if low_rank else "med-sa",
-                     side, wanted)  # fmt: skip
+                     side, class_number)  # fmt: skip
     spec = replace(spec, source=f"{spec.source} + {source_of(path)}")
-    return SaMed(runner, spec, wanted) if low_rank else MedSa(runner, spec)
+    return SaMed(runner, spec, class_number) if low_rank else MedSa(runner, spec)
 
 
 def _trained_side(handle: ModelHandle, base: Any) -> int:
@@ -235,12 +235,12 @@ def _wanted(handle: ModelHandle, net: Any) -> int:
         ParameterError: The class does not exist.
     """
     classes = int(net.config.mask_decoder_config.num_multimask_outputs)
-    wanted = handle.options.get(_CLASS, 1)
-    if not isinstance(wanted, int) or not 1 <= wanted <= classes:
+    number = handle.options.get(_CLASS, 1)
+    if not isinstance(number, int) or not 1 <= number <= classes:
         raise ParameterError(
-            f"{handle} with class={wanted}", f"Its classes are 1 to {classes}; 0 is the background."
+            f"{handle} with class={number}", f"Its classes are 1 to {classes}; 0 is the background."
         )
-    return wanted
+    return number
 
 
 def _refuse(handle: ModelHandle, *names: str) -> None:

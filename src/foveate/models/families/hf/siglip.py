@@ -47,8 +47,8 @@ class Siglip(DualEncoder):
         return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        found = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
-        return on_grid(found.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
+        output = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
+        return on_grid(output.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
 
     def _pooling(self) -> Pooling:
         head = self._net.vision_model.head
@@ -81,8 +81,8 @@ class NaFlex(Siglip):
         return pooled(self._net.get_image_features(**self._patches(x)))
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        found = self._net.vision_model(**self._patches(x))
-        return on_grid(found.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
+        output = self._net.vision_model(**self._patches(x))
+        return on_grid(output.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
 
     def _patches(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Convert (b, c, height, width) to the inputs of a NaFlex model.
