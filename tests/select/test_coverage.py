@@ -159,6 +159,15 @@ def test_an_outlier_is_worth_one_row_to_a_gaussian_and_much_to_facility_location
     assert 80 not in coverage_greedy(x, 6, **options, sigma=2.0).rows
 
 
+@pytest.mark.parametrize("sigma", [1e-200, 1e-25])
+def test_a_width_near_0_makes_only_copies_similar(sigma):
+    x = np.array([[0.0, 1.0], [0.0, 1.0], [2.0, 0.0], [5.0, 5.0]])
+    ties = np.array([1, 0, 3, 2], np.uint64)
+    found = coverage_greedy(x, 4, reference=np.arange(4), ties=ties, sigma=sigma)
+    assert found.rows.tolist() == [1, 3, 2, 0]
+    assert found.gain.tolist() == [0.5, 0.25, 0.25, 0]
+
+
 def test_the_median_distance_leaves_out_copies():
     x = np.array([[0.0, 0], [0, 0], [3, 4], [3, 4]])
     assert median_distance(x, np.arange(4)) == pytest.approx(5)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.select._cover import Holder
 from foveate.select._distance import Points
+from foveate.select.cluster import nearest
 from foveate.select.constraints import Constraint
+from foveate.select.coverage import coverage_greedy
 from foveate.select.holders import Holders, Mapped
 from foveate.select.kcenter import kcenter_greedy
 
@@ -68,6 +70,67 @@ def test_any_number_of_holders_picks_the_same(
     assert set(one.rows.tolist()) | set(held.tolist()) == set(np.flatnonzero(among).tolist())
     for count in COUNTS[1:]:
         same(one, kcenter_greedy(x, k, holders=Holders(count), **options))
+
+
+def same_coverage(one, other):
+    np.testing.assert_array_equal(one.rows, other.rows)
+    np.testing.assert_array_equal(one.gain, other.gain)
+    assert (one.covered, one.passes) == (other.covered, other.passes)
+    assert one.similarities == other.similarities
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n=st.integers(1, 60),
+    d=st.integers(1, 6),
+    seed=st.integers(0, 2**16),
+    metric=st.sampled_from(["euclidean", "cosine"]),
+    kind=st.sampled_from(["normal", "grid", "copies"]),
+    dtype=st.sampled_from(["f2", "f4", "f8"]),
+    sigma=st.sampled_from([None, 0.5, 3.0]),
+    block=st.integers(1, 12),
+    candidates=st.integers(1, 20),
+    held=st.integers(0, 3),
+    pairs=st.integers(0, 15),
+)
+def test_any_number_of_holders_covers_the_same(
+    n, d, seed, metric, kind, dtype, sigma, block, candidates, held, pairs
+):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d)) + 2
+    if kind == "grid":
+        x = rng.integers(1, 3, (n, d)) * 1.0
+    elif kind == "copies":
+        x = x[rng.integers(0, min(n, 5), n)]
+    x = x.astype(dtype)
+    held = rng.permutation(n)[:held]
+    options = {
+        "reference": rng.permutation(n)[: int(rng.integers(1, n + 1))],
+        "ties": rng.integers(0, 4, n).astype(np.uint64), "given": held, "sigma": sigma,
+        "constraint": Constraint.of(rng.integers(0, n, pairs), rng.integers(0, n, pairs), n),
+        "metric": metric, "block": block, "candidates": candidates,
+    }  # fmt: skip
+    k = n - held.size
+    one = coverage_greedy(x, k, holders=Holders(1), **options)
+    assert sorted([*one.rows.tolist(), *held.tolist()]) == list(range(n))
+    for count in COUNTS[1:]:
+        same_coverage(one, coverage_greedy(x, k, holders=Holders(count), **options))
+
+
+@given(
+    n=st.integers(0, 3000), k=st.integers(1, 40), d=st.integers(1, 5), seed=st.integers(0, 99),
+    dtype=st.sampled_from(["f2", "f4", "f8"]),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None)
+def test_any_number_of_holders_finds_the_nearest_centre(n, k, d, seed, dtype):
+    rng = np.random.default_rng(seed)
+    x, centres = rng.integers(-9, 9, (n, d)).astype(dtype), rng.integers(-9, 9, (k, d)) * 1.0
+    squared = np.square(x.astype(float)[:, None] - centres).sum(axis=2)
+    expected = squared.argmin(axis=1) if n else np.empty(0)  # integers: exact, ties to the first
+    for count in COUNTS:
+        found = nearest(x, centres, Holders(count))
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.int64
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -137,6 +200,38 @@ def test_processes_pick_the_same_from_a_file(matrix):
     same(one, kcenter_greedy(matrix, 120, holders=Holders(2, "processes"), **options()))
 
 
+def covering(matrix, sigma, metric, holders):
+    options_ = options() | {"reference": np.arange(0, 600, 3), "sigma": sigma, "metric": metric}
+    del options_["start"]
+    return coverage_greedy(matrix, 120, given=[7, 300], holders=holders, **options_)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "metric"), [(None, "euclidean"), (None, "cosine"), (4.0, "euclidean")]
+)
+def test_coverage_by_messages_alone_is_the_same(matrix, monkeypatch, sigma, metric):
+    one = covering(np.asarray(matrix), sigma, metric, Holders(1))
+    monkeypatch.setattr(Holders, "remote", property(lambda _: True))
+    same_coverage(one, covering(matrix, sigma, metric, Holders(3)))
+
+
+def test_processes_cover_the_same_from_a_file(matrix):
+    one = covering(np.asarray(matrix), None, "euclidean", Holders(1))
+    same_coverage(one, covering(matrix, None, "euclidean", Holders(2, "processes")))
+    near = nearest(np.asarray(matrix), matrix[:20], Holders(1))
+    np.testing.assert_array_equal(near, nearest(matrix, matrix[:20], Holders(1, "processes")))
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_actors_cover_the_same_from_a_file(matrix):
+    pytest.importorskip("ray")
+    one = covering(np.asarray(matrix), 4.0, "cosine", Holders(1))
+    same_coverage(one, covering(matrix, 4.0, "cosine", Holders(2, "ray")))
+    near = nearest(np.asarray(matrix), matrix[:20], Holders(1))
+    np.testing.assert_array_equal(near, nearest(matrix, matrix[:20], Holders(2, "ray")))
+
+
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")
 def test_actors_pick_the_same_from_a_file(matrix):
@@ -182,6 +277,8 @@ def test_bad_rows_are_numbered_in_the_whole_matrix(matrix, tmp_path):
     for given_ in (x, mapped):
         with pytest.raises(DataError, match=r"2 of 600 rows contain NaN .* \[3, 501\]"):
             kcenter_greedy(given_, 5, holders=Holders(7), **options())
+        with pytest.raises(DataError, match=r"2 of 600 rows contain NaN .* \[3, 501\]"):
+            covering(given_, None, "euclidean", Holders(7))
 
 
 def test_what_cannot_be_is_refused(matrix, monkeypatch):
@@ -192,6 +289,8 @@ def test_what_cannot_be_is_refused(matrix, monkeypatch):
     with pytest.raises(ParameterError, match="Only actors of Ray"):
         Holders(2, address="localhost:1")
     for x in (np.asarray(matrix), matrix[:599]):
+        with pytest.raises(DataError, match="a whole memory map"):
+            nearest(x, np.eye(16), Holders(2, "processes"))
         with pytest.raises(DataError, match="a whole memory map"):
             Mapped.of(x, 0, 5)
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -18,7 +18,8 @@ from scipy.sparse import csr_array
 from foveate.focus.importance import divergence
 from foveate.models.heads import unit
 from foveate.seeds import rng
-from foveate.select.cluster import kmeans, one_thread
+from foveate.select.cluster import kmeans
+from foveate.select.threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

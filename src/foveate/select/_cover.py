@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from foveate.select._distance import Points, Seen, eta, tiny
-from foveate.select.holders import opened
+from foveate.select._distance import Points, eta, tiny
+from foveate.select._held import HeldRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,7 +197,7 @@ class News:
     released: bool = False
 
 
-class Holder:
+class Holder(HeldRows):
     """Some rows, one after the other in the matrix, and their state.
 
     Args:
@@ -214,28 +214,9 @@ class Holder:
         self, x: NDArray[np.floating] | Mapped, begin: int, ties: NDArray[np.uint64], *,
         metric: str, block: int, outside: NDArray[np.bool_] | None = None, sends: bool = False,
     ) -> None:  # fmt: skip
-        self.x = opened(x)
-        self.begin, self.ties, self.sends = begin, ties, sends
-        self.metric, self.block = metric, block
-        self.outside = outside
+        super().__init__(x, begin, metric=metric, block=block)
+        self.ties, self.sends, self.outside = ties, sends, outside
         self.taken = np.zeros(len(self.x), bool) if outside is None else outside.copy()
-
-    def look(self) -> Seen:
-        """Read all rows once: check them."""
-        self.seen = Seen.of(self.x, self.metric, self.block)
-        return Seen(
-            self.seen.largest, None, self.begin + self.seen.bad, self.begin + self.seen.zero
-        )
-
-    def fetch(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Return rows as stored."""
-        return np.asarray(self.x[rows - self.begin])
-
-    def frame(self, largest: float, sample: NDArray[np.floating]) -> None:
-        """Take over what all holders found; see `Points.framed`."""
-        self.points = Points.framed(
-            self.x, self.metric, self.block, largest=largest, sample=sample, norm=self.seen.norm
-        )
 
     def refresh(self, news: News, width: int) -> Far:
         """Bring all rows up to date, and return the farthest.
@@ -252,15 +233,12 @@ class Holder:
         self._out(news.forbidden)
         if news.settled is not None:
             rows, state = news.settled
-            mine = np.flatnonzero(self._inside(rows))
+            mine = np.flatnonzero(self.inside(rows))
             self.state[rows[mine] - self.begin] = state[mine]
         return self._farthest(width)
 
-    def _inside(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (rows >= self.begin) & (rows < self.begin + len(self.x))
-
     def _out(self, rows: NDArray[np.int64]) -> None:
-        self.taken[rows[self._inside(rows)] - self.begin] = True
+        self.taken[rows[self.inside(rows)] - self.begin] = True
 
     def _restart(self, dtype: np.dtype[Any], news: News) -> None:
         n, d = self.x.shape

@@ -1,254 +1,242 @@
-"""The loop of `coverage`: what every row adds, and the rows that may be picked next.
+"""What each row adds to a coverage: the part of `coverage` that reads all rows, among holders.
 
 All gains are in units of one row: each of m reference rows stands for ``weight = n / m`` rows, and
 for itself as a candidate once. Squared distances are in the scaled unit of `Points`.
+
+A gain is a sum over reference rows, computed from a block of rows that is the same however many
+holders there are. So gains are the same bytes for any number of them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.progress import Meter
+from foveate.select._held import HeldRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
-    from foveate.select._distance import Points
-    from foveate.select.constraints import Constraint, Open
+    from foveate.select.holders import Mapped
 
 NEAR = 2.0**-22  # of full coverage
+EQUAL = 1e-9  # relative difference of gains in float64 that is rounding
 
-_EQUAL = 1e-9  # relative difference of gains in float64 that is rounding
-_VALUES = 2**19  # similarities of held rows that are changed at a time: 4 MiB as float64
+_NARROWEST = 1e-30  # square of a width at which copies alone are similar; fits float32
 
 
-class Greedy:
-    """State of the loop."""
+@dataclass(frozen=True)
+class Similarity:
+    """A similarity as a function of squared distances.
+
+    Attributes:
+        width: What squared distances are divided by, above 0.
+        linear: Whether it is ``1 - squared / width``, instead of ``exp(-squared / width)``.
+    """
+
+    width: float
+    linear: bool
+
+    @classmethod
+    def gaussian(cls, sigma: float) -> Similarity:
+        """Return ``exp(-squared / sigma^2)``."""
+        return cls(max(float(sigma) ** 2, _NARROWEST), linear=False)
+
+    @classmethod
+    def squared(cls, longest: float, reference: float) -> Similarity:
+        """Return 1 - squared / D, where D is a bound on all squared distances.
+
+        Args:
+            longest: Largest squared length of a row.
+            reference: Of a reference row.
+        """
+        bound = float((np.sqrt(longest) + np.sqrt(reference)) ** 2 * (1 + 1e-6))  # beyond rounding
+        return cls(bound or 1.0, linear=True)  # all rows coincide
+
+    def __call__(self, squared: NDArray[Any]) -> NDArray[Any]:
+        """Return the similarities; overwrites what it is given."""
+        squared *= squared.dtype.type(-1 / self.width)
+        if not self.linear:
+            return np.exp(squared, out=squared)
+        squared += 1
+        return squared
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The rows to be covered.
+
+    Attributes:
+        rows: (m,) int64 rows of the matrix.
+        vectors: (m, d) float32 coordinates.
+        weight: How many rows each stands for.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    weight: float
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened since a holder was last asked.
+
+    Attributes:
+        covered: Reference rows that are covered better, by their number.
+        coverage: float32 coverage of these.
+        changed: Rows of the matrix that were free and are not, or the other way round.
+    """
+
+    covered: NDArray[np.int64]
+    coverage: NDArray[np.float32]
+    changed: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The free rows of the largest gains, of one holder or of all.
+
+    Attributes:
+        above: int64, rows of the matrix of gains clearly above an edge.
+        equal: int64, rows at the edge, the first in the order of ties.
+        gain: float64 gains of `equal`.
+        others: Largest gain of the other free rows; -inf where there are none.
+    """
+
+    above: NDArray[np.int64]
+    equal: NDArray[np.int64]
+    gain: NDArray[np.float64]
+    others: float
+
+    @classmethod
+    def merged(cls, parts: list[Front], rank: NDArray[np.int64], width: int) -> Front:
+        """Return the `width` first of several, the largest and then those at the edge.
+
+        Args:
+            parts: With the same edge, the `width`-th largest gain of all free rows.
+            rank: (n,) place of each row in the order of ties.
+            width: How many.
+        """
+        above, equal, gain = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("above", "equal", "gain")
+        )
+        order = np.argsort(rank[equal])
+        equal, gain = equal[order], gain[order]
+        room = width - above.size
+        others = max(part.others for part in parts)
+        left = float(gain[room:].max(initial=-np.inf))
+        return cls(above, equal[:room], gain[:room], max(others, left))
+
+
+class Gains(HeldRows):
+    """Some rows, one after the other in the matrix, and what each adds.
+
+    Args:
+        x: (n, d) rows, or where they are.
+        begin: Number of the first in the matrix.
+        ranks: (n,) int64, places in the order of ties.
+        metric: "euclidean" or "cosine".
+        block: Rows read at a time.
+    """
 
     def __init__(
-        self, points: Points, reference: NDArray[np.int64], sigma: float | None,
-        given: NDArray[np.int64],
+        self, x: NDArray[np.floating] | Mapped, begin: int, ranks: NDArray[np.int64], *,
+        metric: str, block: int,
     ) -> None:  # fmt: skip
-        self.points, self.reference = points, reference
-        n, m = len(points), reference.size
-        self.weight = n / m
-        self.double = points.work(reference, np.dtype(np.float64))
-        self.single = self.double.astype(np.float32)
-        self.of = self._facility() if sigma is None else _gauss(sigma * points.scale)
-        self.taken = np.zeros(n, bool)
-        self.taken[given] = True
-        self.best = np.zeros(m)  # coverage of each reference row
-        self.passes = self.similarities = 0
-        for part in np.array_split(given, -(-given.size // points.block) or 1):
-            if part.size:
-                similar = self._similar(part)
-                self.best = np.maximum(self.best, similar.max(axis=1))
-        self._entered = np.zeros(m, np.float32)  # coverage that `_gain` knows of
-        self._gain = self._alone() if sigma is None else self._summed()
+        super().__init__(x, begin, metric=metric, block=block)
+        self.ranks = ranks
+        self._free = np.ones(len(self.x), bool)
+        self._gain = np.zeros(len(self.x))
 
-    def run(
-        self, k: int, ties: NDArray[np.uint64], width: int, constraint: Constraint | None,
-        progress: ProgressFn | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # fmt: skip
-        """Return picks, and what each adds in units of one row."""
-        rank = np.empty(len(self.points), np.int64)
-        rank[np.lexsort((np.arange(rank.size), ties))] = np.arange(rank.size)
-        given = np.flatnonzero(self.taken)
-        state = None if constraint is None or constraint.empty else constraint.open(given)
-        rows: list[int] = []
-        gain: list[float] = []
-        with Meter(progress, "coverage", k) as meter:
-            while len(rows) < k:
-                free = ~self.taken if state is None else state.free & ~self.taken
-                if not free.any():
-                    state = None  # only what is forbidden is left
-                    continue
-                self._refresh()
-                if not self._pick(k, rows, gain, meter, free=free, rank=rank, width=width,
-                                  state=state):  # fmt: skip
-                    self._rest(k, rows, gain, meter, rank=rank, state=state)
-        return np.array(rows, np.int64), np.array(gain)
+    def meet(self, reference: Reference) -> None:
+        """Take over the reference rows."""
+        self._reference = reference
+        self._covered = np.zeros(reference.rows.size, np.float32)  # as `_gain` knows it
+        self._places = np.flatnonzero(self.inside(reference.rows))  # of those that are here
 
-    def _pick(
-        self, k: int, rows: list[int], gain: list[float], meter: Meter, *,
-        free: NDArray[np.bool_], rank: NDArray[np.int64], width: int, state: Open | None,
-    ) -> bool:  # fmt: skip
-        """Pick while the choice is certain, at least once; False where no row adds anything."""
-        upper = self._upper()
-        near = NEAR * self.weight * self.reference.size
-        held, others = _largest(np.flatnonzero(free), upper, rank, width, near)
-        similar = self._similar(held)
-        value = self._value(held, similar)
-        own = self._own(held)
-        open_ = np.ones(held.size, bool)
-        floor = max(others - near, near)
-        first = True
-        while len(rows) < k and open_.any():
-            top = value[open_].max()
-            if top < floor and not (first and top > near):
-                return not first
-            first = False
-            # Held in the order of ties: of equal gains the first.
-            chosen = int((open_ & (value >= top * (1 - _EQUAL))).argmax())
-            row = int(held[chosen])
-            rows.append(row)
-            gain.append(float(value[chosen]))
-            meter.advance()
-            self.taken[row] = True
-            open_[chosen] = False
-            if state is not None and state.pick(row).size:
-                open_ &= state.free[held]
-            value -= self._cover(similar, chosen, own)
-        return True
+    def measure(self, total: NDArray[np.float64], norms: float) -> float:
+        """Sum the squared distances of each row to the reference rows.
 
-    def _cover(
-        self, similar: NDArray[np.float64], chosen: int, own: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Cover by a held row; return by how much less each held row adds now."""
-        new = similar[:, chosen]
-        moved = np.flatnonzero(new > self.best)
-        old = self.best[moved]
-        self.best[moved] = new[moved]
-        less = np.zeros(similar.shape[1])
-        step = max(1, _VALUES // less.size)
-        for begin in range(0, moved.size, step):
-            part = moved[begin : begin + step]
-            low, high = old[begin : begin + step, None], new[part][:, None]
-            change = np.clip(similar[part], low, high)
-            change -= low
-            less += change.sum(axis=0)
-        less *= self.weight
-        # What a reference row adds to itself was counted once.
-        change = np.zeros(self.best.size)
-        change[moved] = self.best[moved] - old
-        mine = own >= 0
-        less[mine] -= (self.weight - 1) * change[own[mine]]
-        return less
+        Args:
+            total: (d,) sum of the reference rows.
+            norms: Sum of their squared lengths.
 
-    def _rest(
-        self, k: int, rows: list[int], gain: list[float], meter: Meter, *,
-        rank: NDArray[np.int64], state: Open | None,
-    ) -> None:  # fmt: skip
-        """Pick rows that add nothing, in the order of ties."""
-        left = np.flatnonzero(~self.taken if state is None else state.free & ~self.taken)
-        left = left[np.argsort(rank[left])]
-        if state is not None:
-            left = state.admit(left)
-        left = left[: k - len(rows)]
-        self.taken[left] = True
-        rows.extend(left.tolist())
-        gain.extend([0.0] * left.size)
-        meter.advance(left.size)
+        Returns:
+            The largest squared length of a row.
+        """
+        longest = 0.0
+        for part in self.points.blocks():
+            single = self.points.work(part, np.dtype(np.float32))
+            longest = max(longest, float(np.einsum("ij,ij->i", single, single).max()))
+            rows = single.astype(np.float64)
+            own = np.einsum("ij,ij->i", rows, rows)
+            self._gain[part] = own * self._covered.size - 2 * (rows @ total) + norms
+        return longest
 
-    def _refresh(self) -> None:
-        """Bring `_gain` up to date with `best`."""
-        new = self.best.astype(np.float32)
-        moved = np.flatnonzero(new > self._entered)
-        if not moved.size:
+    def alone(self, similarity: Similarity) -> None:
+        """Find what each row covers alone; a linear similarity needs the sums of `measure`."""
+        self._similarity = similarity
+        if similarity.linear:
+            self._gain = self._covered.size + similarity(self._gain) - 1
             return
-        low, high = self._entered[moved], new[moved]
-        for part, similar in self._pass(moved):
-            np.maximum(similar, low, out=similar)
-            np.minimum(similar, high, out=similar)
-            np.subtract(similar, low, out=similar)
-            self._gain[part] -= similar.sum(axis=1)
-        self._entered[moved] = high
+        for part, similar in self._pass(np.arange(self._covered.size)):
+            self._gain[part] = similar.sum(axis=1)
 
-    def _pass(self, moved: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Read `x` in blocks; yield (rows, moved) similarities, which may be overwritten."""
-        self.passes += 1
-        self.similarities += len(self.points) * moved.size
-        reference = self.single[moved]
+    def refresh(self, news: News, count: int) -> NDArray[np.float64]:
+        """Bring all rows up to date; return the `count` largest gains of free rows, or all."""
+        if news.covered.size:
+            low, high = self._covered[news.covered], news.coverage
+            for part, similar in self._pass(news.covered):
+                np.maximum(similar, low, out=similar)
+                np.minimum(similar, high, out=similar)
+                np.subtract(similar, low, out=similar)
+                self._gain[part] -= similar.sum(axis=1)
+            self._covered[news.covered] = high
+        here = news.changed[self.inside(news.changed)] - self.begin
+        self._free[here] = ~self._free[here]
+        gain = self._weighted()[self._free]
+        return gain if gain.size <= count else np.partition(gain, gain.size - count)[-count:]
+
+    def front(self, edge: float, near: float, width: int) -> Front:
+        """Return the free rows of the largest gains.
+
+        Args:
+            edge: Smallest gain that has room.
+            near: Gains within this of the edge are equal.
+            width: How many rows are returned of the equal ones.
+        """
+        gain = self._weighted()
+        above = self._free & (gain > edge + near)
+        equal = np.flatnonzero(self._free & ~above & (gain >= edge - near))
+        equal = equal[np.argsort(self.ranks[equal])][:width]
+        others = self._free & ~above
+        others[equal] = False
+        return Front(
+            self.begin + np.flatnonzero(above), self.begin + equal, gain[equal],
+            float(gain[others].max(initial=-np.inf)),
+        )  # fmt: skip
+
+    def _weighted(self) -> NDArray[np.float64]:
+        """Return (n,) what each row adds, in units of one row."""
+        gain = self._gain * self._reference.weight
+        here = self._reference.rows[self._places] - self.begin
+        missing = 1 - self._covered[self._places].astype(np.float64)
+        gain[here] -= (self._reference.weight - 1) * missing
+        return gain
+
+    def _pass(self, some: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Read all rows in blocks; yield similarities to some reference rows, to be overwritten."""
+        reference = self._reference.vectors[some]
         norms = np.einsum("ij,ij->i", reference, reference)
         reference *= -2
         for part in self.points.blocks():
             rows = np.ascontiguousarray(self.points.work(part, np.dtype(np.float32)))
-            yield part, self.of(squared_distances(rows, reference, norms))
-
-    def _upper(self) -> NDArray[np.float64]:
-        """Return (n,) what each row adds, in units of one row, as of the last pass."""
-        upper = self._gain * self.weight
-        upper[self.reference] -= (self.weight - 1) * (1 - self._entered.astype(np.float64))
-        return upper
-
-    def _similar(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (reference, rows) similarities in float64."""
-        self.similarities += rows.size * self.reference.size
-        given = self.points.work(rows, np.dtype(np.float64))
-        similar = self.of(squared_distances(self.double, np.ascontiguousarray(given)))
-        # A row is as similar to itself as can be, whatever the rounding.
-        own = self._own(rows)
-        similar[own[own >= 0], own >= 0] = 1.0
-        return similar
-
-    def _value(self, rows: NDArray[np.int64], similar: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what each of `rows` adds."""
-        value = np.zeros(rows.size)
-        step = max(1, _VALUES // rows.size)
-        for begin in range(0, self.best.size, step):
-            part = np.s_[begin : begin + step]
-            value += np.maximum(similar[part] - self.best[part, None], 0).sum(axis=0)
-        value *= self.weight
-        own = self._own(rows)
-        mine = own >= 0
-        value[mine] -= (self.weight - 1) * (1 - self.best[own[mine]])
-        return value
-
-    def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each of `rows` in the reference; -1 where it is not there."""
-        order = np.argsort(self.reference)
-        place = np.searchsorted(self.reference, rows, sorter=order)
-        place = order[np.minimum(place, order.size - 1)]
-        return np.where(self.reference[place] == rows, place, -1)
-
-    def _alone(self) -> NDArray[np.float64]:
-        """Return (n,) what each row covers alone, where that is linear in squared distances."""
-        self.passes += 1
-        total = self.double.sum(axis=0)
-        norms = float(np.square(self.double).sum())
-        gain = np.empty(len(self.points))
-        for part in self.points.blocks():
-            rows = self.points.work(part, np.dtype(np.float32)).astype(np.float64)
-            own = np.einsum("ij,ij->i", rows, rows)
-            gain[part] = own * len(self.double) - 2 * (rows @ total) + norms
-        return len(self.double) + self.of(gain) - 1
-
-    def _summed(self) -> NDArray[np.float64]:
-        """Return (n,) what each row covers alone."""
-        gain = np.empty(len(self.points))
-        for part, similar in self._pass(np.arange(len(self.single))):
-            gain[part] = similar.sum(axis=1)
-        return gain
-
-    def _facility(self) -> Callable[[NDArray[Any]], NDArray[Any]]:
-        """Return ``1 - squared / D``; D bounds all squared distances to reference rows."""
-        longest = 0.0
-        for part in self.points.blocks():
-            rows = self.points.work(part, np.dtype(np.float32))
-            longest = max(longest, float(np.einsum("ij,ij->i", rows, rows).max()))
-        reference = np.einsum("ij,ij->i", self.double, self.double).max()
-        bound = (np.sqrt(longest) + np.sqrt(reference)) ** 2 * (1 + 1e-6)
-
-        def similarity(squared: NDArray[Any]) -> NDArray[Any]:
-            if bound > 0:
-                squared *= squared.dtype.type(-1 / bound)
-            squared += 1
-            return squared
-
-        return similarity
-
-
-def _gauss(sigma: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    def similarity(squared: NDArray[Any]) -> NDArray[Any]:
-        squared *= squared.dtype.type(-1 / sigma**2)
-        return np.exp(squared, out=squared)
-
-    return similarity
+            yield part, self._similarity(squared_distances(rows, reference, norms))
 
 
 def squared_distances(
@@ -267,28 +255,3 @@ def squared_distances(
     found += np.einsum("ij,ij->i", a, a)[:, None]
     found += norms
     return np.maximum(found, 0, out=found)
-
-
-def _largest(
-    free: NDArray[np.int64], upper: NDArray[np.float64], rank: NDArray[np.int64], width: int,
-    near: float,
-) -> tuple[NDArray[np.int64], float]:  # fmt: skip
-    """Return `width` of the free rows, of the largest upper bounds, in the order of ties.
-
-    Bounds within `near` of the smallest that has room are equal: of those, the first.
-
-    Returns:
-        The rows, and the largest bound of the others; -inf where there are none.
-    """
-    others = -np.inf
-    if free.size > width:
-        bound = upper[free]
-        edge = np.partition(bound, free.size - width)[free.size - width]
-        above = free[bound > edge + near]
-        equal = free[np.abs(bound - edge) <= near]
-        equal = equal[np.argsort(rank[equal])]
-        room = width - above.size
-        outside = np.concatenate((free[bound < edge - near], equal[room:]))
-        others = float(upper[outside].max())
-        free = np.concatenate((above, equal[:room]))
-    return free[np.argsort(rank[free])], others

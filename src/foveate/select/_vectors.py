@@ -2,12 +2,12 @@
 
 Rows are shifted and scaled as in `Points`, so that all distances are at most 1. Small matrices are
 converted once, large ones in each pass. Matrix products depend on the BLAS library: limit it to
-one thread (`cluster.one_thread`) for reproducible bits.
+one thread (`threads.one_thread`) for reproducible bits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from foveate.select._distance import Points
 from foveate.select._rows import check_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -109,25 +109,3 @@ class Vectors:
 
 
 _DOUBLE = np.dtype(np.float64)
-
-
-def squared_to_one(bound: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return the function ``1 - squared / bound``, which overwrites its argument."""
-
-    def similarity(squared: NDArray[Any]) -> NDArray[Any]:
-        if bound > 0:
-            squared *= -1 / bound
-        squared += 1
-        return squared
-
-    return similarity
-
-
-def gaussian(sigma: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return the function ``exp(-squared / sigma^2)``, which overwrites its argument."""
-
-    def similarity(squared: NDArray[Any]) -> NDArray[Any]:
-        squared *= -1 / sigma**2
-        return np.exp(squared, out=squared)
-
-    return similarity

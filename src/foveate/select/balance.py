@@ -22,7 +22,7 @@ from foveate.select._course import CandidateBound, Trajectory
 from foveate.select._rows import check_given, check_k, check_ties, positive
 from foveate.select._screen import TOLERANCE, Greedy, entropy
 from foveate.select._tally import Candidates, Tally
-from foveate.select.holders import Holders, Mapped
+from foveate.select.holders import Holders
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -139,12 +139,9 @@ def balance_greedy(
     ranks[order] = np.arange(n)
     ranges = how.ranges(n, classes, max(1, _BLOCK_VALUES // max(classes, 1)))
     parts = [
-        {
-            "counts": Mapped.of(counts, rows.start, rows.stop) if how.remote else counts[rows],
-            "begin": rows.start, "ranks": ranks[rows],
-        }
+        {"counts": how.part(counts, rows), "begin": rows.start, "ranks": ranks[rows]}
         for rows in ranges
-    ]  # fmt: skip
+    ]
     with how.open(Tally, ranges, parts) as crew, Meter(progress, "class balance", k) as meter:
         summaries = crew.each("look")
         _check_values(summaries, n)

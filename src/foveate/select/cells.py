@@ -28,9 +28,10 @@ from foveate.errors import ParameterError
 from foveate.progress import Meter
 from foveate.select._distance import Points
 from foveate.select._rows import check_given, check_k
-from foveate.select.cluster import kmeans, one_thread
-from foveate.select.holders import Holders, usable_threads
+from foveate.select.cluster import kmeans
+from foveate.select.holders import Holders
 from foveate.select.kcenter import KCenter, kcenter_greedy
+from foveate.select.threads import one_thread, usable_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

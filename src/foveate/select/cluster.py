@@ -7,41 +7,28 @@ almost monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from foveate.errors import ParameterError
 from foveate.progress import Meter, ProgressFn
+from foveate.select.holders import Holders, opened
+from foveate.select.threads import one_thread
 from foveate.select.vendi import vendi_score
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from numpy.typing import NDArray
+
+    from foveate.select.holders import Mapped
 
 
 AXES_ROWS = 10_000  # largest number of rows to compute the main axes from
 _BLOCK = 8192  # rows in float64 at a time
 _DISTANCES = 2**22  # distances to centres in float64 at a time
 _TIE = 1e-9  # relative differences of squared distances below this are rounding
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Limit linear algebra to one thread, because the number of threads changes the last bits."""
-    return _libraries().limit(limits=1)
-
-
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    # Finding the loaded libraries takes some milliseconds, so it is done once.
-    import sklearn.cluster  # noqa: F401
-
-    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -206,16 +193,42 @@ def cells(
     return nearest(x, centres), centres
 
 
-def nearest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the nearest centre of each row, (n,) int64; `x` is read in blocks."""
-    labels = np.empty(len(x), np.int64)
-    norms = (centres.astype(np.float64) ** 2).sum(axis=1)
-    step = max(256, min(_BLOCK, _DISTANCES // max(len(centres), 1)))
-    with one_thread():
-        for begin in range(0, len(x), step):
-            block = np.asarray(x[begin : begin + step], dtype=np.float64)
-            labels[begin : begin + step] = (norms - 2 * block @ centres.T).argmin(axis=1)
-    return labels
+def nearest(
+    x: NDArray[np.floating], centres: NDArray[np.floating], holders: Holders | None = None
+) -> NDArray[np.int64]:
+    """Return the nearest centre of each row, (n,) int64; `x` is read in blocks.
+
+    Args:
+        x: (n, d) float; may be a memory map.
+        centres: (k, d) float.
+        holders: How rows are divided; None for threads. It does not change the result.
+
+    Raises:
+        DataError: Holders are in other processes and the matrix is not a file.
+        StorageError: A holder in another process ended.
+    """
+    how = Holders() if holders is None else holders
+    block = max(256, min(_BLOCK, _DISTANCES // max(len(centres), 1)))
+    ranges = how.ranges(*x.shape, block)
+    parts = [{"x": how.part(x, rows), "block": block} for rows in ranges]
+    with one_thread(), how.open(_Rows, ranges, parts) as crew:
+        return np.concatenate([np.empty(0, np.int64), *crew.each("nearest", centres)])
+
+
+class _Rows:
+    """Some rows of a matrix, or where they are."""
+
+    def __init__(self, x: NDArray[np.floating] | Mapped, block: int) -> None:
+        self.x, self.block = opened(x), block
+
+    def nearest(self, centres: NDArray[np.floating]) -> NDArray[np.int32]:
+        labels = np.empty(len(self.x), np.int32)
+        norms = (centres.astype(np.float64) ** 2).sum(axis=1)
+        for begin in range(0, len(labels), self.block):
+            part = slice(begin, begin + self.block)
+            rows = np.asarray(self.x[part], dtype=np.float64)
+            labels[part] = (norms - 2 * rows @ centres.T).argmin(axis=1)
+        return labels
 
 
 def main_axes(x: NDArray[np.floating], count: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -14,6 +14,10 @@ similarities, until the best of them adds less than another row did at the last 
 fall, so that this is the textbook's choice. Passes are in float32, what is picked is decided in
 float64.
 
+Rows may be divided among holders: each brings the gains of its rows up to date, which is where the
+time goes, and sends those of the largest gains. What is picked is decided in one place. Picks and
+gains are the same bytes for any number of holders, as gains are computed in the same blocks.
+
 Deviations. With a sample each reference row stands for n / |R| rows, but itself only once: a row
 is worth no more for being in the sample. Gains of less than `NEAR` (2^-22) of full coverage are
 rounding in float32: rows are picked up to that, and once no row adds more, the rest follow in the
@@ -28,8 +32,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import ParameterError
+from foveate.select._coverage import Greedy
 from foveate.select._distance import Points
-from foveate.select._gains import NEAR, Greedy, squared_distances
+from foveate.select._gains import NEAR, Gains, squared_distances
+from foveate.select._held import Known, survey
 from foveate.select._rows import (
     check_given,
     check_k,
@@ -38,7 +44,8 @@ from foveate.select._rows import (
     check_ties,
     positive,
 )
-from foveate.select.cluster import one_thread
+from foveate.select.holders import Holders
+from foveate.select.threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -86,6 +93,7 @@ def coverage_greedy(
     metric: Metric = "euclidean",
     block: int | None = None,
     candidates: int | None = None,
+    holders: Holders | None = None,
     progress: ProgressFn | None = None,
 ) -> Coverage:
     """Pick `k` rows, each the one that adds most to the coverage of the reference rows.
@@ -108,14 +116,17 @@ def coverage_greedy(
             so that ``d^2 / 2`` is 1 - cosine.
         block: Rows read at a time; None for 8 MiB of similarities.
         candidates: Rows held between passes; None for 16 MiB of similarities, 256 rows at least.
+        holders: How rows are divided; None for threads. It does not change the picks.
         progress: Called with the number of rows picked.
 
     Returns:
         Picks, gains, and what they cost.
 
     Raises:
-        DataError: `x` is not a float matrix, or holds NaN, infinity, or (cosine) rows of zeros.
+        DataError: `x` is not a float matrix, or holds NaN, infinity, or (cosine) rows of zeros;
+            or holders are in other processes and the matrix is not a file.
         ParameterError: One of the other arguments cannot be used.
+        StorageError: A holder in another process ended.
 
     >>> x = np.array([[0.0], [1.0], [2.0], [9.0]])
     >>> ties = np.arange(4, dtype=np.uint64)
@@ -138,9 +149,21 @@ def coverage_greedy(
         raise ParameterError("no reference rows", f"Allowed is 1 to {n}.")
     block = positive("block", block, max(64, _PASS_VALUES // m))
     width = positive("candidates", candidates, max(256, _HELD_VALUES // m))
-    with one_thread():
-        greedy = Greedy(Points.survey(x, metric, block), reference, sigma, held)
-        rows, gain = greedy.run(k, ties, width, constraint, progress)
+    how = Holders() if holders is None else holders
+    rank = np.empty(n, np.int64)
+    rank[np.lexsort((np.arange(n), ties))] = np.arange(n)
+    ranges = how.ranges(*x.shape, block)
+    parts = [
+        {
+            "x": how.part(x, rows), "begin": rows.start, "ranks": rank[rows], "metric": metric,
+            "block": block,
+        }
+        for rows in ranges
+    ]  # fmt: skip
+    with one_thread(), how.open(Gains, ranges, parts) as crew:
+        points = survey(crew, Known(crew, x.dtype) if how.remote else x, n, metric, block)
+        greedy = Greedy(crew, points, rank, reference, sigma=sigma, given=held)
+        rows, gain = greedy.run(k, width, constraint, progress)
     full = greedy.weight * m
     covered = float(greedy.best.mean())
     return Coverage(rows, gain / full, covered, greedy.passes, greedy.similarities)

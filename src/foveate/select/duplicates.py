@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.select.cluster import cells, one_thread
+from foveate.select.cluster import cells
+from foveate.select.threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,16 +12,15 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.registry import suggest
+from foveate.select._gains import EQUAL, NEAR, Similarity
 from foveate.select._screen import TOLERANCE, entropy
-from foveate.select._vectors import Vectors, gaussian, squared_to_one
+from foveate.select._vectors import Vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Balance", "Coverage", "Diversity", "Fixed", "Gain", "Vectors"]
 
-NEAR = 2.0**-22  # share of full coverage; smaller gains are rounding, as in `select.coverage`
-_EQUAL = 1e-9  # relative differences of coverage gains below this are rounding
 _BLOCK = 8192
 _ABSENT = 2.0**-33  # share of a class that is missing from the selection
 
@@ -92,13 +91,13 @@ class Coverage:
         self, vectors: Vectors, reference: NDArray[np.int64], sigma: float | None = None
     ) -> None:
         self._vectors, self._reference = vectors, reference
-        self.resolution = _EQUAL
+        self.resolution = EQUAL
         self._rows = vectors.of(reference)
-        bound = vectors.longest + np.sqrt(np.square(self._rows).sum(axis=1).max())
+        longest = float(np.square(self._rows).sum(axis=1).max())
         self._similar = (
-            squared_to_one(bound**2 * (1 + 1e-6))  # beyond rounding
+            Similarity.squared(vectors.longest**2, longest)
             if sigma is None
-            else gaussian(sigma * vectors.scale)
+            else Similarity.gaussian(sigma * vectors.scale)
         )
         self._best = np.zeros(reference.size)
         self._gain = np.zeros(len(vectors))
@@ -113,7 +112,7 @@ class Coverage:
         found[self._reference] -= (self._weight - 1) * (1 - self._best)
         found /= self._weight * self._reference.size
         found[found <= NEAR] = 0
-        self.resolution = max(_EQUAL * float(found.max(initial=0)), 1e-13)
+        self.resolution = max(EQUAL * float(found.max(initial=0)), 1e-13)
         return found
 
     def add(self, row: int) -> None:

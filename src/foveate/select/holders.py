@@ -13,8 +13,6 @@ themselves (`Mapped`), and what they are asked and what they answer is pickled.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -26,7 +24,7 @@ import numpy as np
 
 from foveate.errors import DataError, FoveateError, ParameterError, StorageError
 from foveate.registry import suggest
-from foveate.select.cluster import one_thread
+from foveate.select.threads import one_thread, usable_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Crew", "Holders", "Kind", "Mapped", "opened", "usable_threads"]
+__all__ = ["Crew", "Holders", "Kind", "Mapped", "opened"]
 
 Kind = Literal["threads", "processes", "ray"]
 
@@ -166,6 +164,14 @@ class Holders:
         pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
         return [slice(begin, min(end, n)) for begin, end in pairs if begin < end]
 
+    def part(self, x: NDArray[Any], rows: slice) -> NDArray[Any] | Mapped:
+        """Return rows of a matrix for a holder: a view, or where other processes find them.
+
+        Raises:
+            DataError: These need a file, and the matrix is not one.
+        """
+        return Mapped.of(x, rows.start, rows.stop) if self.remote else x[rows]
+
     def open(
         self, make: Callable[..., Any], ranges: list[slice], parts: Sequence[dict[str, Any]]
     ) -> AbstractContextManager[Crew]:
@@ -185,15 +191,6 @@ class Holders:
         if self.kind == "processes":
             return _Processes(make, ranges, parts)
         return _Actors(make, ranges, parts, self.address)
-
-
-def usable_threads() -> int:
-    """Return how many threads linear algebra uses: what the environment and the machine allow."""
-    from threadpoolctl import threadpool_info
-
-    used = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min([*used, allowed]))
 
 
 class _Threads(ExitStack):

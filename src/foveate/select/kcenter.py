@@ -21,7 +21,7 @@ any block size, number of candidates, or number of BLAS threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from foveate.errors import ParameterError
 from foveate.progress import Meter
 from foveate.select._candidates import NEAR, Candidates
 from foveate.select._cover import Centres, Far, Holder
-from foveate.select._distance import Points, Seen, sampled
+from foveate.select._held import Known, survey
 from foveate.select._rows import (
     Metric,
     check_given,
@@ -39,7 +39,7 @@ from foveate.select._rows import (
     check_ties,
     positive,
 )
-from foveate.select.holders import Holders, Mapped
+from foveate.select.holders import Holders
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -151,14 +151,14 @@ def kcenter_greedy(
     ranges = how.ranges(n, d, block)
     parts = [
         {
-            "x": Mapped.of(x, rows.start, rows.stop) if how.remote else x[rows],
-            "begin": rows.start, "ties": ties[rows], "metric": metric, "block": block,
+            "x": how.part(x, rows), "begin": rows.start, "ties": ties[rows],
+            "metric": metric, "block": block,
             "outside": None if outside is None else outside[rows], "sends": how.remote,
         }
         for rows in ranges
     ]  # fmt: skip
     with how.open(Holder, ranges, parts) as crew:
-        points = _survey(crew, Known(crew, x.dtype) if how.remote else x, n, metric, block)
+        points = survey(crew, Known(crew, x.dtype) if how.remote else x, n, metric, block)
         state = Centres(points, ties, first, outside)
         picks: list[int] = [] if centres.size else [int(first[0])]
         values: list[float] = [] if centres.size else [np.inf]
@@ -189,52 +189,11 @@ def _pick(
             centres.release()
         far = Far.merged(crew.each("refresh", centres.news(), width + 1)).first(width + 1)
         if isinstance(centres.points.x, Known):
-            centres.points.x.keep(far, centres.rows)
+            centres.points.x.keep(far.rows, far.vectors, centres.rows)
         held = Candidates(centres, far, width, state)
         held.run(k, picks, values, meter)
         near += held.near_ties
     return near
-
-
-def _survey(crew: Crew, x: Any, n: int, metric: Metric, block: int) -> Points:
-    """Check all rows, send the common frame to the holders, and return the rows as points."""
-    seen = Seen.merged(crew.each("look"))
-    seen.refuse(n)
-    sample = np.asarray(x[sampled(n)])
-    crew.each("frame", seen.largest, sample)
-    return Points.framed(x, metric, block, largest=seen.largest, sample=sample)
-
-
-class Known:
-    """Rows of holders in other processes, indexed like a matrix; missing rows are requested.
-
-    Args:
-        crew: The holders.
-        dtype: Type of the numbers.
-    """
-
-    def __init__(self, crew: Crew, dtype: np.dtype[Any]) -> None:
-        self.crew, self.dtype = crew, dtype
-        self._ends = np.array([rows.stop for rows in crew.ranges])
-        self._vectors: dict[int, NDArray[Any]] = {}
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return (m, d) rows as stored."""
-        missing = np.array([r for r in rows.tolist() if r not in self._vectors], np.int64)
-        found: dict[int, NDArray[Any]] = {}
-        if missing.size:
-            holder = np.searchsorted(self._ends, missing, side="right")
-            for number in np.unique(holder).tolist():
-                part = missing[holder == number]
-                found |= zip(part.tolist(), self.crew.one(number, "fetch", part), strict=True)
-        every = [found[r] if r in found else self._vectors[r] for r in rows.tolist()]
-        return np.stack(every) if every else np.empty((0, 0), self.dtype)
-
-    def keep(self, far: Far, centres: NDArray[np.int64]) -> None:
-        """Keep the rows in `far` and the centres, and drop all others."""
-        held = {r: self._vectors[r] for r in centres.tolist() if r in self._vectors}
-        sent = far.vectors if far.vectors is not None else ()
-        self._vectors = held | dict(zip(far.rows.tolist(), sent, strict=True))
 
 
 def _free(n: int, among: NDArray[np.bool_] | None, centres: NDArray[np.int64]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.select.cluster import one_thread
+from foveate.select.threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,8 +28,9 @@ import numpy as np
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.seeds import rng
-from foveate.select.cluster import kmeans, main_axes, nearest, one_thread, vendi_elbow
+from foveate.select.cluster import kmeans, main_axes, nearest, vendi_elbow
 from foveate.select.sampling import round_robin
+from foveate.select.threads import one_thread
 from foveate.select.vendi import vendi_score
 from foveate.selection import Ranking
 

@@ -31,9 +31,9 @@ from foveate.errors import ParameterError
 from foveate.progress import Meter
 from foveate.seeds import rng, tie_keys
 from foveate.select.cell_probe import CellProbe, Components, draw_pixels, totals
-from foveate.select.cluster import one_thread
 from foveate.select.label_errors import confident_joint, kept_shares, wrong, wrong_shares
 from foveate.select.sampling import order_by_score
+from foveate.select.threads import one_thread
 from foveate.selection import Ranking
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from foveate.curate.recipes.recipe import After, Recipe, Stratified, Within, rea
 from foveate.curate.recipes.scores import score_of
 from foveate.pool.rules import Rules
 from foveate.seeds import tie_keys
-from foveate.select.cluster import one_thread
 from foveate.select.combine import Mixture, combined_greedy
 from foveate.select.gains import Fixed
+from foveate.select.threads import one_thread
 from foveate.selection import Ranking
 
 if TYPE_CHECKING:
