@@ -161,6 +161,7 @@ def test_every_float16_is_read_as_it_is():
     np.testing.assert_array_equal(
         points.work(slice(None), np.dtype(np.float32)), values.astype(np.float32)
     )
+    np.testing.assert_array_equal(points.exact(slice(None)), values.astype(np.float64))
 
 
 def test_ranges_are_whole_blocks_and_cover_all_rows():

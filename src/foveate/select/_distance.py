@@ -232,7 +232,7 @@ class Points:
     def _scaled(
         self, rows: NDArray[np.floating], norm: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
-        values = np.array(rows, dtype=np.float64)
+        values = double(rows)
         if self.unit:
             values /= (_lengths(values) if norm is None else norm)[:, None]
         values *= self.scale
@@ -248,6 +248,11 @@ class Points:
     def blocks(self) -> Iterator[slice]:
         """Return the blocks of rows in order."""
         return _blocks(len(self), self.block)
+
+
+def double(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return a copy of finite rows in float64."""
+    return np.array(_single(rows, 1.0) if rows.dtype == np.float16 else rows, dtype=np.float64)
 
 
 def _max_magnitude(rows: NDArray[np.floating]) -> float:

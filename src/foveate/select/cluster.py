@@ -15,6 +15,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.progress import Meter, ProgressFn
+from foveate.select._distance import double
 from foveate.select.holders import Holders, opened
 from foveate.select.threads import one_thread
 from foveate.select.vendi import vendi_score
@@ -226,7 +227,7 @@ class _Rows:
         norms = (centres.astype(np.float64) ** 2).sum(axis=1)
         for begin in range(0, len(labels), self.block):
             part = slice(begin, begin + self.block)
-            rows = np.asarray(self.x[part], dtype=np.float64)
+            rows = double(np.asarray(self.x[part]))
             labels[part] = (norms - 2 * rows @ centres.T).argmin(axis=1)
         return labels
 
