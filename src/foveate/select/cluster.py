@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AXES_ROWS = 10_000  # largest number of rows to compute the main axes from
 _BLOCK = 8192  # rows in float64 at a time
+_VALUES = 2**20  # values in float64 at a time, of each holder
 _DISTANCES = 2**22  # distances to centres in float64 at a time
 _TIE = 1e-9  # relative differences of squared distances below this are rounding
 
@@ -209,7 +210,7 @@ def nearest(
         StorageError: A holder in another process ended.
     """
     how = Holders() if holders is None else holders
-    block = max(256, min(_BLOCK, _DISTANCES // max(len(centres), 1)))
+    block = max(256, min(_VALUES // max(x.shape[1], 1), _DISTANCES // max(len(centres), 1)))
     ranges = how.ranges(*x.shape, block)
     parts = [{"x": how.part(x, rows), "block": block} for rows in ranges]
     with one_thread(), how.open(_Rows, ranges, parts) as crew:
@@ -224,11 +225,12 @@ class _Rows:
 
     def nearest(self, centres: NDArray[np.floating]) -> NDArray[np.int32]:
         labels = np.empty(len(self.x), np.int32)
+        turned = 2 * centres.astype(np.float64).T
         norms = (centres.astype(np.float64) ** 2).sum(axis=1)
         for begin in range(0, len(labels), self.block):
             part = slice(begin, begin + self.block)
             rows = double(np.asarray(self.x[part]))
-            labels[part] = (norms - 2 * rows @ centres.T).argmin(axis=1)
+            labels[part] = (norms - rows @ turned).argmin(axis=1)
         return labels
 
 
