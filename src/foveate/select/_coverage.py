@@ -1,6 +1,6 @@
 """The loop of `coverage`: which rows may be picked next, and which of them is.
 
-Where holders read all rows (`_gains`), this is where picks are decided, in float64.
+Holders update the gains of all rows in float32 (`_gains`); picks are decided here, in float64.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from foveate.select._gains import (
     EQUAL,
     NEAR,
     Front,
-    News,
     Reference,
     Similarity,
+    Update,
     squared_distances,
 )
 
@@ -60,21 +60,23 @@ class Greedy:
         self.taken[given] = True
         self.best = np.zeros(m)
         self.passes, self.similarities = 1, 0
-        crew.each("meet", Reference(reference, self.double.astype(np.float32), self.weight))
+        crew.each(
+            "set_reference", Reference(reference, self.double.astype(np.float32), self.weight)
+        )
         if sigma is None:
             norms = np.square(self.double)
-            longest = max(crew.each("measure", self.double.sum(axis=0), float(norms.sum())))
+            longest = max(crew.each("sum_distances", self.double.sum(axis=0), float(norms.sum())))
             lengths = np.einsum("ij,ij->i", self.double, self.double)
             self.of = Similarity.squared(longest, float(lengths.max()))
         else:
             self.of = Similarity.gaussian(sigma * points.scale)
             self.similarities += n * m
-        crew.each("alone", self.of)
+        crew.each("set_similarity", self.of)
         for part in np.array_split(given, -(-given.size // points.block) or 1):
             if part.size:
                 self.best = np.maximum(self.best, self._similar(part).max(axis=1))
-        self._entered = np.zeros(m, np.float32)  # coverage that the holders know of
-        self._free = np.ones(n, bool)  # rows that they know to be free
+        self._entered = np.zeros(m, np.float32)  # coverage as of the last update
+        self._free = np.ones(n, bool)  # free rows as of the last update
 
     def run(
         self, k: int, width: int, constraint: Constraint | None, progress: ProgressFn | None
@@ -174,7 +176,7 @@ class Greedy:
             The rows, and the largest gain of the others; -inf where there are none.
         """
         # One more than has room, to see whether there are others.
-        gain = np.concatenate(self.crew.each("refresh", self._news(free), width + 1))
+        gain = np.concatenate(self.crew.each("refresh", self._update(free), width + 1))
         edge = -np.inf
         if gain.size > width:
             edge = float(np.partition(gain, gain.size - width)[gain.size - width])
@@ -182,8 +184,8 @@ class Greedy:
         rows = np.concatenate((front.above, front.equal))
         return rows[np.argsort(self.rank[rows])], front.others
 
-    def _news(self, free: NDArray[np.bool_]) -> News:
-        """Return what holders have to know, once."""
+    def _update(self, free: NDArray[np.bool_]) -> Update:
+        """Return the changes since the last update."""
         coverage = self.best.astype(np.float32)
         covered = np.flatnonzero(coverage > self._entered)
         coverage = coverage[covered]
@@ -193,7 +195,7 @@ class Greedy:
         if covered.size:
             self.passes += 1
             self.similarities += free.size * covered.size
-        return News(covered, coverage, changed)
+        return Update(covered, coverage, changed)
 
     def _similar(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (reference, rows) similarities in float64."""

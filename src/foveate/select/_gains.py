@@ -82,13 +82,13 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class News:
-    """What happened since a holder was last asked.
+class Update:
+    """Changes since the last call of a holder.
 
     Attributes:
-        covered: Reference rows that are covered better, by their number.
-        coverage: float32 coverage of these.
-        changed: Rows of the matrix that were free and are not, or the other way round.
+        covered: Numbers of the reference rows whose coverage has increased.
+        coverage: (as `covered`) float32, their coverage.
+        changed: Rows of the matrix that became free, or are no longer free.
     """
 
     covered: NDArray[np.int64]
@@ -153,13 +153,13 @@ class Gains(HeldRows):
         self._free = np.ones(len(self.x), bool)
         self._gain = np.zeros(len(self.x))
 
-    def meet(self, reference: Reference) -> None:
-        """Take over the reference rows."""
+    def set_reference(self, reference: Reference) -> None:
+        """Set the reference rows."""
         self._reference = reference
         self._covered = np.zeros(reference.rows.size, np.float32)  # as `_gain` knows it
         self._places = np.flatnonzero(self.inside(reference.rows))  # of those that are here
 
-    def measure(self, total: NDArray[np.float64], norms: float) -> float:
+    def sum_distances(self, total: NDArray[np.float64], norms: float) -> float:
         """Sum the squared distances of each row to the reference rows.
 
         Args:
@@ -178,8 +178,8 @@ class Gains(HeldRows):
             self._gain[part] = own * self._covered.size - 2 * (rows @ total) + norms
         return longest
 
-    def alone(self, similarity: Similarity) -> None:
-        """Find what each row covers alone; a linear similarity needs the sums of `measure`."""
+    def set_similarity(self, similarity: Similarity) -> None:
+        """Compute the gain of each row without picks; a linear one needs `sum_distances` first."""
         self._similarity = similarity
         if similarity.linear:
             self._gain = self._covered.size + similarity(self._gain) - 1
@@ -187,17 +187,17 @@ class Gains(HeldRows):
         for part, similar in self._pass(np.arange(self._covered.size)):
             self._gain[part] = similar.sum(axis=1)
 
-    def refresh(self, news: News, count: int) -> NDArray[np.float64]:
+    def refresh(self, update: Update, count: int) -> NDArray[np.float64]:
         """Bring all rows up to date; return the `count` largest gains of free rows, or all."""
-        if news.covered.size:
-            low, high = self._covered[news.covered], news.coverage
-            for part, similar in self._pass(news.covered):
+        if update.covered.size:
+            low, high = self._covered[update.covered], update.coverage
+            for part, similar in self._pass(update.covered):
                 np.maximum(similar, low, out=similar)
                 np.minimum(similar, high, out=similar)
                 np.subtract(similar, low, out=similar)
                 self._gain[part] -= similar.sum(axis=1)
-            self._covered[news.covered] = high
-        here = news.changed[self.inside(news.changed)] - self.begin
+            self._covered[update.covered] = high
+        here = update.changed[self.inside(update.changed)] - self.begin
         self._free[here] = ~self._free[here]
         gain = self._weighted()[self._free]
         return gain if gain.size <= count else np.partition(gain, gain.size - count)[-count:]

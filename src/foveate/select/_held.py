@@ -1,7 +1,7 @@
-"""Vectors divided among holders: what each does with its rows, and how all get one frame.
+"""Vectors divided among holders: validation, and a common shift and scale.
 
-Coordinates are shifted and scaled as `Points` says. That depends on all rows, so that holders look
-at theirs first, and are sent what all found.
+The shift and scale of `Points` depend on all rows. So each holder checks its rows first, and then
+gets the values of all.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class HeldRows:
         self.begin, self.metric, self.block = begin, metric, block
 
     def look(self) -> Seen:
-        """Read all rows once: check them."""
+        """Read and check all rows."""
         self.seen = Seen.of(self.x, self.metric, self.block)
         return Seen(
             self.seen.largest, None, self.begin + self.seen.bad, self.begin + self.seen.zero
         )
 
     def frame(self, largest: float, sample: NDArray[np.floating]) -> None:
-        """Take over what all holders found; see `Points.framed`."""
+        """Set the shift and scale of all rows; see `Points.framed`."""
         self.points = Points.framed(
             self.x, self.metric, self.block, largest=largest, sample=sample, norm=self.seen.norm
         )
@@ -60,7 +60,7 @@ class HeldRows:
 
 
 def survey(crew: Crew, x: Any, n: int, metric: str, block: int) -> Points:
-    """Check all rows, send the common frame to the holders, and return the rows as points.
+    """Check all rows, send shift and scale to the holders, and return the rows as points.
 
     Raises:
         DataError: Rows contain NaN or infinity, or (cosine) are all zero.
