@@ -275,6 +275,7 @@ def test_the_default_of_a_preset_is_the_papers(scene):
     assert job_of(scene, preset="released").chosen_methods() == ["random"]
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_no_two_picks_of_dubai_share_over_half_their_ground(realdata, tmp_path):
     import pyarrow.parquet as pq

@@ -47,7 +47,7 @@ def test_json_is_all_there_is_on_stdout(run, world):
     assert answer.err == ""
 
 
-def test_a_second_run_says_that_there_is_nothing_to_do(run, world):
+def test_second_run_does_nothing(run, world):
     out, _ = run
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
     answer = curate(world, out, "--method", "all", "--budget", "20%")
@@ -116,9 +116,9 @@ def test_methods_may_be_given_with_commas(patches, tmp_path):
 
 
 @pytest.mark.parametrize("as_json", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_an_interrupted_command_says_so_and_goes_on_afterwards(world, tmp_path, as_json):
+def test_interrupted_command_reports_it_and_resumes(world, tmp_path, as_json):
     arguments = [
-        "curate", world / "images", "--tile", "8", "--method", "fa", "--out", tmp_path / "r",
+        "curate", world / "images", "--tile", "16", "--method", "fa", "--out", tmp_path / "r",
         *(["--json"] if as_json else []),
     ]  # fmt: skip
     victim = start(*arguments)
