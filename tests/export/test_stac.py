@@ -112,7 +112,7 @@ def test_others_read_the_catalogue(runs, tmp_path):
 @pytest.mark.parametrize("name", ["collection.json", "items.json"])
 def test_chosen_tiles_are_not_taken_for_whole_scenes(runs, tmp_path, name):
     out = exported(runs, tmp_path, methods=["kcenter"])
-    with pytest.raises(DataError, match=r"is a tile of an image.*--to chips"):
+    with pytest.raises(DataError, match=r"is a tile that foveate selected.*--to chips"):
         open_pool(str(out / name), search=Search(("red", "nir")), tile=32)
 
 
