@@ -421,3 +421,16 @@ def test_label_noise_ranks_scenes_without_labels_last(tmp_path):
     ).run(tmp_path / "run")
     table = pq.read_table(run.path / "selection/label-noise.parquet")
     assert set(table["scene"].to_pylist()[:3]) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "other"),
+    [
+        ("classes", "classes.yaml", "masks"), ("min_labelled", 0.5, "masks"),
+        ("max_bad", 0.1, "quality"), ("quality_kind", "scl", "quality"),
+        ("max_excluded", 0.1, "exclude"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused(data, tmp_path, option, value, other):
+    with pytest.raises(ParameterError, match=f"no effect without --{other}"):
+        job(data, "random", masks=[], **{option: value}).run(tmp_path / "run")

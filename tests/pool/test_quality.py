@@ -139,7 +139,23 @@ def test_tiles_in_polygons_leave(images, tmp_path):
     assert len(touched.excluded) == 9
     with pytest.raises(DataError, match=r"all 32 tiles.*--max-excluded"):
         Exclusion(geojson(tmp_path / "c.geojson", shapely.box(14, 35, 16, 37)))(pool)
-    assert len(Exclusion(geojson(tmp_path / "d.geojson", shapely.box(0, 0, 1, 1)))(pool)) == 32
+
+
+def test_excluded_areas_beside_the_pool_are_noted(images, tmp_path):
+    pool = open_pool(images, tile=TILE)
+    swapped = shapely.transform(pool.footprints()[0], lambda xy: xy[:, ::-1])
+    found = Exclusion(geojson(tmp_path / "a.geojson", swapped))(pool)
+    assert len(found) == 32
+    assert "a.geojson cover no tile" in found.notes[-1].text
+    assert "longitude, then latitude" in found.notes[-1].hint
+
+
+def test_polygons_in_collections_are_excluded(images, tmp_path):
+    pool = open_pool(images, tile=TILE)
+    shapes = pool.footprints()
+    several = shapely.GeometryCollection([shapes[5], shapely.Point(0, 0)])
+    found = Exclusion(geojson(tmp_path / "a.geojson", shapes[0], several), 0.01)(pool)
+    assert set(found.excluded) == set(pool.ids[[0, 5]])
 
 
 def test_polygons_of_a_geoparquet(images, tmp_path):

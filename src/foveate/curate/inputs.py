@@ -42,6 +42,11 @@ _IMAGERY = (
     "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
     "scale", "quality", "assets", "datetime", "bbox", "max_cloud",
 )  # fmt: skip
+# Setting -> the setting without which it is not used.
+_USED_WITH = {
+    "classes": "masks", "min_labelled": "masks", "max_bad": "quality", "quality_kind": "quality",
+    "max_excluded": "exclude",
+}  # fmt: skip
 
 
 def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | None:
@@ -63,6 +68,7 @@ def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | N
     if paths is None:
         need_paths(job.images, "image")
         need_paths(job.masks, "mask")
+        _need_others(job)
         for name in ("column", "id_column"):
             if getattr(job, name) is not None:
                 raise SettingError(
@@ -80,6 +86,23 @@ def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | N
                 "Leave it out, or give the images.",
             )  # fmt: skip
     return EmbeddingFile.open(paths, job.column, job.id_column)
+
+
+def _need_others(job: CurateJob) -> None:
+    """Check that settings are given together with those without which they are not used.
+
+    Raises:
+        ParameterError: A setting has no effect.
+    """
+    used = {name: bool(getattr(job, name)) for name in ("masks", "quality", "exclude")}
+    used["quality"] |= stac_paths(job.images) is not None  # found by the names of the assets
+    for name, other in _USED_WITH.items():
+        value = getattr(job, name)
+        if not used[other] and value != type(job).model_fields[name].get_default():
+            raise SettingError(
+                name, repr(value), f"It has no effect without --{other}.",
+                f"Give --{other}, or leave the option out.",
+            )  # fmt: skip
 
 
 def gathered_pool(

@@ -7,7 +7,7 @@ tile is removed if more than a given share of it is excluded.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import GIVEN, printable, read_parquet, read_text
 from foveate.pool.embedding_sources import SUFFIXES
+from foveate.pool.notes import Note, warn
 from foveate.pool.outlines import read_shapes
 from foveate.pool.quality import leave_out
 from foveate.raster import SUFFIXES as RASTERS
@@ -57,6 +58,12 @@ class Exclusion:
         raster = Path(self.path).suffix.lower() in RASTERS
         share = _of_raster(pool, self.path) if raster else _of_polygons(pool, self.path)
         name = printable(Path(self.path).name)
+        if not share.any():
+            note = Note(
+                "place", f"the excluded areas in {name} cover no tile of the pool",
+                "Check the file: coordinates of polygons are longitude, then latitude",
+            )  # fmt: skip
+            return replace(pool, notes=(*pool.notes, *warn([note])))
         return leave_out(
             pool, share > self.most + 1e-9, share, self.most, f"of their area in {name}",
             "--max-excluded",
@@ -88,6 +95,7 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
                 "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster.",
                 "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
             ) from e
+    shapes = np.asarray(shapely.get_parts(shapes), object)  # also of collections
     polygons = shapes[np.isin(shapely.get_type_id(shapes), (3, 6))]
     at = np.abs(shapely.get_coordinates(polygons))
     if not at.size or not (at <= (360, 90)).all():
