@@ -149,6 +149,27 @@ def test_what_is_damaged_does_not_pass_the_check(suffix, damage, tmp_path):
         check_state(path)
 
 
+@pytest.mark.parametrize(("content", "suffix"), [("torch", "safetensors"), ("safetensors", "bin")])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_content_of_a_file_decides_not_its_suffix(content, suffix, legacy, tmp_path):
+    path = tmp_path / f"w.{suffix}"
+    if content == "torch":
+        torch.save(make().state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    else:
+        safetensors.save_file(make().state_dict(), path)
+    check_state(path)
+    assert set(read_state(path)) == {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_pointers_to_weights_are_named(suffix, tmp_path):
+    path = tmp_path / f"w.{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    for read in (check_state, read_state):
+        with pytest.raises(DataError, match=r"have not been fetched.*git lfs pull"):
+            read(path)
+
+
 def test_what_holds_no_tensors_does_not_pass_the_check(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "w.pt")
     with pytest.raises(DataError, match="not named tensors"):

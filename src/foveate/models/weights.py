@@ -18,6 +18,7 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import fingerprint
 from foveate.models.preprocess import CHECKPOINT_KEY
+from foveate.pool.find import is_pointer
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -39,6 +40,7 @@ logger = logging.getLogger("foveate")
 RANDOM = "random"  # tag of seeded random weights
 RANDOM_SOURCE = "random weights, seed 0"
 _SAFE = ".safetensors"
+_TORCH = (b"PK\x03\x04", b"\x80")  # zip archives and pickles
 # Keys of the weights in checkpoints, by preference.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "params", "weights")
 _SHOWN = 4  # maximum number of prefixes in a message
@@ -63,7 +65,7 @@ def read_state(path: str | Path, key: str = "") -> dict[str, torch.Tensor]:
 
     path = Path(path)
     with _readable(path):
-        state = load_file(path) if path.suffix == _SAFE else _load_torch(path, mmap=False)
+        state = load_file(path) if _is_safetensors(path) else _load_torch(path, mmap=False)
     return _named(state, path, key)
 
 
@@ -84,7 +86,7 @@ def check_state(path: str | Path, key: str = "") -> None:
 
     path = Path(path)
     with _readable(path):
-        if path.suffix == _SAFE:
+        if _is_safetensors(path):
             with safe_open(path, framework="pt") as file:
                 state: Any = dict.fromkeys(file.keys())
             if key:
@@ -92,6 +94,19 @@ def check_state(path: str | Path, key: str = "") -> None:
             return
         state = _load_torch(path, mmap=zipfile.is_zipfile(path))
     _named(state, path, key, log=False)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file is safetensors; its content decides, then its suffix.
+
+    A safetensors file starts with the length of its header, which is JSON; a file of torch is a
+    zip archive or a pickle.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return True
+    return path.suffix == _SAFE and not start.startswith(_TORCH)
 
 
 def _load_torch(path: Path, *, mmap: bool) -> Any:
@@ -104,6 +119,9 @@ def _load_torch(path: Path, *, mmap: bool) -> Any:
 
     with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
         warnings.simplefilter("ignore")  # about content that is refused anyway
+        if path.suffix == _SAFE:  # torch would pass a file of this name to safetensors
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
@@ -112,13 +130,20 @@ def _readable(path: Path) -> Generator[None]:
     """Convert any exception of a block to a `DataError`.
 
     Raises:
-        DataError: The weights cannot be read.
+        DataError: The weights cannot be read, or have not been fetched.
     """
     import pickle
 
     try:
         yield
     except Exception as error:  # readers have no common exception class
+        if path.is_file() and is_pointer(path):
+            raise DataError(
+                f"the weights {str(path)!r} have not been fetched: the file is a pointer to the "
+                "content",
+                "Git LFS and git-annex store such pointers in place of large files.",
+                "Fetch the content: git lfs pull, or git annex get.",
+            ) from error
         reason = (
             "it is not a state dict, or a pickle with other objects than tensors"
             if isinstance(error, pickle.UnpicklingError)

@@ -398,12 +398,13 @@ def _unreadable(file: Path) -> Reason | None:
         return "special"
     if not status.st_size:
         return "empty"
-    return "pointer" if status.st_size <= _POINTER and _is_pointer(file) else None
+    return "pointer" if is_pointer(file) else None
 
 
-def _is_pointer(file: Path) -> bool:
+def is_pointer(file: Path) -> bool:
+    """Return whether a file is a pointer of Git LFS or git-annex to content not fetched."""
     try:
-        return file.read_bytes().startswith(_POINTERS)
+        return file.stat().st_size <= _POINTER and file.read_bytes().startswith(_POINTERS)
     except OSError:
         return False  # GDAL reports the error
 
