@@ -195,6 +195,7 @@ def test_the_report_shows_surest_and_least_sure_tiles(folders, tmp_path):
         ({"labels": ["red", "green"], "truth_from_folders": True}, DataError, "'blue'"),
         ({"stride": 8}, ParameterError, "--tile 256"),
         ({"labels": [], "probe": "missing"}, DataError, "cannot read the probe"),
+        ({"labels": [], "probe": "p", "templates": "none"}, ParameterError, "without labels"),
         ({"masks": ["missing"]}, DataError, "'missing' does not exist"),
     ],
 )

@@ -54,6 +54,15 @@ def test_options_of_other_jobs_are_refused(kind, given):
         kind(images=IMAGES, **given)
 
 
+def test_templates_need_labels_or_a_query():
+    job = LookJob(images=IMAGES, templates="none")
+    with pytest.raises(ParameterError, match="without labels"):
+        job.inputs(job.config())
+    for given in ({"labels": ["a", "b"]}, {"query": "tank"}):
+        job = LookJob(images=IMAGES, templates="none", **given)
+        assert job.inputs(job.config())[1] == ("{}",)
+
+
 @pytest.mark.parametrize("kind", [AskJob, SegmentJob])
 def test_families_without_the_capability_raise(kind, tmp_path):
     (tmp_path / "scene.tif").touch()

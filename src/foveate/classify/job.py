@@ -76,6 +76,7 @@ class ClassifyJob(ClassJob, SpreadJob):
         need_paths(self.images, "image")
         need_paths(self.masks, "mask")
         labels = self.known_labels()
+        self.check_texts(used=labels is not None)
         _check_combination(self, labels)
         templates = templates_from(self.templates)
         self.placement()

@@ -256,6 +256,7 @@ class LookJob(FocusJob):
         if self.scorer is not None:
             find_scorer(self.scorer)
         labels = self.known_labels(needed=False)
+        self.check_texts(used=labels is not None or bool(self.query.strip()))
         if labels is not None and len(labels) == 1 and not self.query.strip():
             raise ParameterError(
                 f"one label, {next(iter(labels))!r}",

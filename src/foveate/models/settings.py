@@ -220,6 +220,22 @@ class ClassJob(ModelJob):
             return labels_from(Path(self.labels))
         return labels_of(self.labels) if self.labels else None
 
+    def check_texts(self, *, used: bool) -> None:
+        """Refuse templates that no text is inserted into.
+
+        Args:
+            used: Whether there are labels or a query.
+
+        Raises:
+            ParameterError: Templates are given without labels and without a query.
+        """
+        if not used and self.templates != type(self).model_fields["templates"].default:
+            raise ParameterError(
+                f"--templates {self.templates!r} without labels",
+                "Templates are sentences around labels or a query.",
+                "Add --labels forest,water,town, or omit --templates.",
+            )
+
     def check_asked(self, *, answers: bool) -> None:
         """Refuse options that do not apply to the model.
 
