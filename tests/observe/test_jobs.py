@@ -50,6 +50,13 @@ def test_weights_of_the_encoder_are_not_those_of_another():
         job.handle("hr")
 
 
+@pytest.mark.parametrize("role", ["lr", "target", "saliency", "text"])
+def test_weights_need_their_model(role):
+    job = TrainJob(pairs="PAIRS", **{f"{role}_weights": "w.pt"})
+    with pytest.raises(FoveateError, match=f"--{role}-weights without --{role}-model"):
+        job.check_models()
+
+
 def test_stated_concepts():
     assert TrainJob(pairs="PAIRS").stated_concepts() == ()
     job = TrainJob(pairs="PAIRS", concepts=[{"name": "a", "weight": 2}, {"name": "b"}])

@@ -34,6 +34,7 @@ from foveate.observe.options import (
     TestSplit,
     ValSplit,
     check_folders,
+    check_roles,
     chosen_mode,
     grid_shape,
     metres,
@@ -244,7 +245,8 @@ class TrainJob(FormulaOptions):
         super().__init__(**train_options(given))
 
     def check_models(self) -> None:
-        """Raise an error for models with an unknown name or missing weights."""
+        """Raise an error for models with an unknown name, or with weights and without a name."""
+        check_roles(self)
         for role in get_args(Role):
             self.handle(role)
 

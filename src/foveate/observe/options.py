@@ -109,6 +109,21 @@ def check_folders(pairs: str, init: str | None) -> None:
         find_observer(init)
 
 
+def check_roles(job: object) -> None:
+    """Check that weights of further encoders are given with their model.
+
+    Raises:
+        ParameterError: Weights without their model.
+    """
+    for role in ("lr", "target", "saliency", "text"):
+        if getattr(job, f"{role}_weights") and getattr(job, f"{role}_model") is None:
+            raise ParameterError(
+                f"--{role}-weights without --{role}-model",
+                "The weights are those of the model of this option.",
+                f"Add --{role}-model MODEL, or omit --{role}-weights.",
+            )
+
+
 def chosen_mode(
     budget: str | None, threshold: float | None, obr: float | None, policy: str
 ) -> Mode:

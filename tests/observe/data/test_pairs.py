@@ -10,7 +10,7 @@ from tests.helpers.observed import write_objects, write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.data.concepts import Concept
-from foveate.observe.data.labels import concept_shares, read_objects
+from foveate.observe.data.labels import check_texts, concept_shares, labels_of_pairs, read_objects
 from foveate.observe.data.pairs import Pairs, open_pairs
 from foveate.observe.jobs import PrepareJob
 from foveate.pool import Pool, Scene, open_pool
@@ -180,6 +180,21 @@ def test_unknown_classes_and_unlabelled_tiles(tmp_path: Path) -> None:
     shares = concept_shares(dataclasses.replace(pool, counts=counts), (Concept("Land"),))
     assert np.isnan(shares[0, 0])
     assert np.isfinite(shares[1:]).all()
+
+
+def test_stated_concepts_of_a_training_are_known_to_the_pairs(root: Path) -> None:
+    pairs = open_pairs(root / "pairs")
+    assert pairs.shares is not None
+    first = pairs.concepts[0].name
+    _, labels = labels_of_pairs((Concept(first.upper()),), pairs)
+    assert labels is not None
+    assert labels[:, 0].tolist() == pairs.present()[:, 0].tolist()
+    check_texts([Concept(first.upper())], pairs, "rs")
+    check_texts([], pairs, "rs")
+    with pytest.raises(ParameterError, match=f"Did you mean '{first}'"):
+        check_texts([Concept(f"{first}s")], pairs, "rs")
+    with pytest.raises(ParameterError, match="--templates 'none' without a text model"):
+        check_texts([], pairs, "none")
 
 
 def test_objects_far_away_are_worth_a_warning(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from foveate.grid import Tiles
     from foveate.observe.data.concepts import Concept
+    from foveate.observe.data.pairs import Pairs
     from foveate.pool import Pool
 
 _BOX = ("y", "x", "h", "w")
@@ -349,3 +350,64 @@ def _exchanged_axes(pool: Pool, objects: Objects) -> str:
     which, _ = shapely.STRtree(pool.footprints()).query(exchanged, predicate="intersects")
     count = np.unique(which).size
     return f"; {count} would with x and y exchanged (longitude comes first)" if count else ""
+
+
+def labels_of_pairs(
+    stated: tuple[Concept, ...], pairs: Pairs
+) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:
+    """Return the K concepts of a training, and the (n, K) bool labels of tiles, or None.
+
+    Args:
+        stated: Concepts of the job; empty: those of the pairs.
+        pairs: The pairs.
+    """
+    if not stated:
+        return pairs.concepts, None if pairs.shares is None else pairs.present()
+    shares = np.full((len(pairs), len(stated)), np.nan, np.float32)
+    columns, classes = _labelled(pairs)
+    for k, concept in enumerate(stated):
+        if pairs.shares is not None and same_name(concept.name) in columns:
+            shares[:, k] = pairs.shares[:, columns[same_name(concept.name)]]
+        elif pairs.pool.counts is not None and set(map(same_name, concept.classes)) <= classes:
+            shares[:, k] = concept_shares(pairs.pool, [concept])[:, 0]
+    return stated, None if np.isnan(shares).all() else present(shares, stated)
+
+
+def check_texts(stated: Sequence[Concept], pairs: Pairs, templates: str) -> None:
+    """Check the options of a training without a text model.
+
+    Args:
+        stated: Concepts of the job; empty: those of the pairs.
+        pairs: The pairs.
+        templates: Prompt templates of the job.
+
+    Raises:
+        ParameterError: A stated concept is unknown to the pairs, so that nothing defines it; or
+            there are templates, which apply to texts.
+    """
+    columns, classes = _labelled(pairs)
+    for concept in stated:
+        if same_name(concept.name) not in columns and not (
+            pairs.pool.counts is not None and set(map(same_name, concept.classes)) <= classes
+        ):
+            names = [known.name for known in pairs.concepts]
+            raise ParameterError(
+                f"the concept {concept.name!r} without a text model",
+                "Concepts are defined by labels of the pairs or by texts. Labelled: "
+                f"{', '.join(names) or 'none'}.",
+                suggest(concept.name, names)
+                or "Add --text-model MODEL, or prepare the pairs with masks or objects.",
+            )
+    if templates != "rs":
+        raise ParameterError(
+            f"--templates {templates!r} without a text model",
+            "Templates are sentences around the texts of concepts.",
+            "Add --text-model MODEL, or omit --templates.",
+        )
+
+
+def _labelled(pairs: Pairs) -> tuple[dict[str, int], set[str]]:
+    """Return the column of each concept of pairs, and the mask classes, by `same_name`."""
+    columns = {same_name(concept.name): k for k, concept in enumerate(pairs.concepts)}
+    legend = pairs.pool.legend
+    return columns, set() if legend is None else set(map(same_name, legend.names))

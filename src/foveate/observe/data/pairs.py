@@ -339,13 +339,18 @@ def split_scenes(
             part |= dict.fromkeys(_named(split, given, part), split)
     left = [name for name in names if part[name] == "train"]
     if len(left) - sum(random.values()) < 1:
+        hint = (
+            "Put scenes of different locations into different folders (observe build: --region, or "
+            "a smaller --block)"
+        )
+        if len(names) > (2 if test else 1):
+            hint = "Lower the shares --val and --test"
         raise DataError(
             f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to "
             + ("train, validate and test with" if test else "train and validate with"),
             "Neighbouring scenes (of one folder, region or block) form a group, which is never "
             "divided; each split needs at least one group.",
-            "Put scenes of different locations into different folders (observe build: --region, or "
-            "a smaller --block)"
+            hint
             + (", or train without a test split: --test 0." if test and len(names) > 1 else "."),
         )
     order = [left[i] for i in rng(seed, "observe/split").permutation(len(left))]

@@ -14,7 +14,7 @@ from foveate.models.embed import bind, embed
 from foveate.models.families.features import FEATURES
 from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
-from foveate.observe.data.labels import concept_shares, present
+from foveate.observe.data.labels import check_texts, labels_of_pairs
 from foveate.observe.data.pairs import check_same_bands, split_scenes
 from foveate.observe.features import (
     Encoder,
@@ -177,7 +177,13 @@ class FeatureExtractor:
         return self._encode(model, side, vector=False).saliency
 
     def vectors(self, features: TileFeatures) -> tuple[NDArray[np.floating] | None, Any]:
-        """Return (n, e) embeddings of tiles by the text model, and the model; None without one."""
+        """Return (n, e) embeddings of tiles by the text model, and the model; None without one.
+
+        Raises:
+            ParameterError: Options need a text model, and there is none.
+        """
+        if self._text is None:
+            check_texts(self._job.stated_concepts(), self._pairs, self._job.templates)
         if self._text is None or features.vectors is not None:
             return features.vectors, self._text
         return self._encode(self._text, 1, vector=True).vectors, self._text
@@ -385,7 +391,7 @@ def build_dataset(
             "Prepare the pairs from high resolution.",
         )
     split = split_scenes(pairs.groups, val=job.val, test=job.test, seed=job.seed)
-    concepts, known = _concepts(job, pairs)
+    concepts, known = labels_of_pairs(job.stated_concepts(), pairs)
     with Run.create(job.pairs) as store:
         extractor = FeatureExtractor(job, pairs, store, progress)
         size = SIZES[job.size]
@@ -472,19 +478,3 @@ def _classifier_samples(
     fill = dataset.evidence(train, filled).fill.mean(axis=1)
     weight = np.repeat([1.0, _FILL_WEIGHT], len(rows))
     return np.concatenate([dataset.means(rows), fill]), np.concatenate([known[rows]] * 2), weight
-
-
-def _concepts(job: TrainJob, pairs: Pairs) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:
-    """Return the concepts of a training, and the (n, K) bool labels of tiles, or None."""
-    stated = job.stated_concepts()
-    if not stated:
-        return pairs.concepts, None if pairs.shares is None else pairs.present()
-    shares = np.full((len(pairs), len(stated)), np.nan, np.float32)
-    columns = {concept.name: i for i, concept in enumerate(pairs.concepts)}
-    classes = set(pairs.pool.legend.names) if pairs.pool.legend is not None else set()
-    for k, concept in enumerate(stated):
-        if pairs.shares is not None and concept.name in columns:
-            shares[:, k] = pairs.shares[:, columns[concept.name]]
-        elif pairs.pool.counts is not None and set(concept.classes) <= classes:
-            shares[:, k] = concept_shares(pairs.pool, [concept])[:, 0]
-    return stated, None if np.isnan(shares).all() else present(shares, stated)
