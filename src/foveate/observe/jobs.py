@@ -138,7 +138,9 @@ class PrepareJob(ImageryJob):
         from foveate.pool.step import measure
 
         headers, real, objects, stated = ready
-        pool, pool_key = measure(headers, self, run, progress)
+        pool, pool_key = measure(
+            headers, self, run, progress, also=preparation.valid_overviews(real, self.min_valid)
+        )
         files = [scene.uri for scene in real] or preparation.simulate_overviews(
             run, pool, ratio=self.scale, mtf=self.mtf, snr=self.snr, seed=self.seed,
             progress=progress,

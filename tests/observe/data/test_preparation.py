@@ -128,6 +128,21 @@ def test_real_overviews(tmp_path: Path) -> None:
     assert pairs.gsd == pytest.approx((20 / 3, 1))
 
 
+def test_tiles_without_valid_pixels_of_a_real_overview_are_excluded(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in", names=("a", "b"))
+    for name in ("a", "b"):
+        data = np.full((3, 9, 12), 50, np.uint8)
+        data[:, :, : 6 if name == "a" else 0] = 0  # the western two of four columns of tiles
+        write_cog(tmp_path / f"lr/{name}.tif", data, geobox=box((9, 12), 20 / 3), nodata=0)
+    done = _job(root, ratio=None, lr=[str(tmp_path / "lr")]).run(tmp_path / "pairs")
+    pairs = open_pairs(tmp_path / "pairs")
+    place = {tuple(p) for p in pairs.place.tolist()}
+    assert place == {(s, r, c) for s in (0, 1) for r in range(3) for c in range(4) if s or c > 1}
+    assert len(pairs.pool.excluded) == 6
+    assert "overview" in next(iter(pairs.pool.excluded.values()))
+    assert done.record["summary"]["pool"]["excluded"] == 6
+
+
 @pytest.mark.parametrize(
     ("shape", "gsd", "bands", "crs", "said"),
     [
@@ -169,6 +184,9 @@ def test_half_a_pixel_and_two_percent_are_forgiven(tmp_path: Path) -> None:
         ({"mtf": 0.7}, "mtf = 0.7"),
         ({"ratio": 1}, "ratio = 1"),
         ({"lr": ["."]}, "ratio = 5 and real overviews"),
+        ({"lr": ["."], "ratio": None, "snr": 5}, "snr = 5 and real overviews"),
+        ({"lr": ["."], "ratio": None, "snr": None}, "snr = 0 and real overviews"),
+        ({"lr": ["."], "ratio": None, "mtf": 0.3}, "mtf = 0.3 and real overviews"),
         ({"snr": -1}, "snr=-1"),
         ({"objects": "gone.json"}, "cannot read"),
         ({"images": ["gone"]}, "does not exist"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, printable, read_parquet, stored_path, write_parquet
+from foveate.grid import Window
 from foveate.location import below
 from foveate.models.heads import same_name
 from foveate.observe.data.concepts import concepts_of
@@ -19,10 +20,13 @@ from foveate.observe.data.labels import concept_shares, present
 from foveate.observe.data.pairs import LABELS, PAIRS, grid_of, times
 from foveate.observe.data.simulation import low_shape, psf_sigma, simulate, write_view
 from foveate.observe.options import RATIO
+from foveate.pool.quality import leave_out
+from foveate.pool.step import Refinement
 from foveate.progress import Meter
 from foveate.raster import FileSource, metres_per_pixel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from foveate.observe.data.concepts import Concept
@@ -78,10 +82,53 @@ def check_options(job: PrepareJob, *, real: bool) -> None:
             "The ratio applies to simulated overviews only.",
             "Omit --ratio or --lr.",
         )
+    for name in ("mtf", "snr"):
+        if real and (value := getattr(job, name)) != type(job).model_fields[name].default:
+            raise ParameterError(
+                f"{name} = {0 if value is None else value:g} and real overviews",
+                "The option applies to simulated overviews only.",
+                f"Omit --{name} or --lr.",
+            )
     if not real:
         ratio = RATIO if ratio is None else ratio
         low_shape((1, 1), ratio)
         psf_sigma(ratio, job.mtf)
+
+
+def valid_overviews(real: Sequence[Scene], min_valid: float) -> Refinement:
+    """Return the refinement of a pool that drops tiles with too few valid pixels of an overview.
+
+    A simulated overview is valid where its scene is.
+
+    Args:
+        real: The real overviews of the pool; empty if they are simulated.
+        min_valid: Minimum share of valid pixels of the overview in a tile, 0 to 1.
+    """
+    overviews = {scene.scene_id: scene.source for scene in real if scene.source.info.masked}
+    if not overviews:
+        return Refinement()
+
+    def drop(pool: Pool) -> Pool:
+        missing, tiles = np.zeros(len(pool)), pool.tiles
+        assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
+        for scene, rows in pool.per_scene():
+            if (source := overviews.get(scene.scene_id)) is not None:
+                for row in rows.tolist():
+                    window = _onto(tiles.window(row), scene.source.info.shape, source.info.shape)
+                    missing[row] = 1 - source.read(window).valid_share
+        what, most = "of their overview without valid pixels", 1 - min_valid
+        return leave_out(pool, missing > most, missing, most, what, "--min-valid")
+
+    prints = [[name, source.info.fingerprint] for name, source in overviews.items()]
+    return Refinement(("overviews", prints, min_valid), (drop,))
+
+
+def _onto(window: Window, shape: tuple[int, int], low: tuple[int, int]) -> Window:
+    """Return the pixels of an overview that a window of its scene touches."""
+    (y, x), (h, w) = (window.y, window.x), (window.h, window.w)
+    top, left = y * low[0] // shape[0], x * low[1] // shape[1]
+    bottom, right = -(-(y + h) * low[0] // shape[0]), -(-(x + w) * low[1] // shape[1])
+    return Window(top, left, bottom - top, right - left)
 
 
 def simulate_overviews(
