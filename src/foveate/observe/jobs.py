@@ -460,7 +460,8 @@ class CompleteJob(Job):
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.completion.match_hr import MatchedHR, check_like, match_hr_tiles
+        from foveate.observe.completion.check_hr import check_like, hr_cautions
+        from foveate.observe.completion.match_hr import MatchedHR, match_hr_tiles
         from foveate.observe.observer import Observer
 
         observer = Observer.load(self.observer or chosen.observer, device=self.device)
@@ -469,6 +470,8 @@ class CompleteJob(Job):
         if self.only_chosen:
             matched = matched.of(np.flatnonzero(selected.chosen))
         check_like(observer, matched, self.bands)
+        for caution in hr_cautions(observer.record, matched, selected):  # before the long work
+            logger.warning("%s", caution)
         return selected, observer, matched
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:

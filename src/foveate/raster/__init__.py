@@ -11,7 +11,7 @@ from foveate.raster.datasets import close_files
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource
 from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size, south_up
-from foveate.raster.place import resize_geobox
+from foveate.raster.place import crop_geobox, resize_geobox
 from foveate.raster.reading import LabelValues
 from foveate.raster.sources import ArraySource, FlippedSource, StackSource
 from foveate.raster.stored import StoredPixels, stored_of
@@ -32,6 +32,7 @@ __all__ = [
     "StoredPixels",
     "check_ground",
     "close_files",
+    "crop_geobox",
     "find_frame",
     "metres_per_pixel",
     "open_ahead",

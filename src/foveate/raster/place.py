@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS, Transformer
 
+    from foveate.grid import Window
+
 Kind = Literal["earth", "plane", "none"]
 
 WGS84 = "EPSG:4326"
@@ -343,3 +345,14 @@ def resize_geobox(geobox: GeoBox | None, shape: tuple[int, ...]) -> GeoBox | Non
     height, width = shape
     scale = Affine.scale(geobox.shape[1] / width, geobox.shape[0] / height)
     return GeoBox((height, width), geobox.affine @ scale, geobox.crs)
+
+
+def crop_geobox(geobox: GeoBox | None, window: Window) -> GeoBox | None:
+    """Return the georeference of a window of a raster."""
+    if geobox is None:
+        return None
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    corner = geobox.affine @ Affine.translation(window.x, window.y)
+    return GeoBox((window.h, window.w), corner, geobox.crs)

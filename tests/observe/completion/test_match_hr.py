@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from foveate.errors import DataError
+from foveate.observe.completion.check_hr import hr_cautions
 from foveate.observe.completion.match_hr import match_hr_tiles
 from foveate.observe.jobs import SelectJob
 from foveate.observe.selection.overviews import overview_tiles
@@ -146,6 +148,26 @@ def test_a_scene_of_that_name_elsewhere_is_a_mosaic(selected, tmp_path):
     assert names == {"east/a"}
 
 
+def test_a_tile_of_that_name_elsewhere_is_matched_by_ground(selected, tmp_path):
+    place = {tuple(p): i for i, p in enumerate(selected.place.tolist())}
+    number = [selected.name(i) for i in range(2)].index("b")
+    tiles = selected.target.pool.tiles
+    at = {}
+    for name, (r, c) in {"b_r00_c01": (0, 1), "b_r01_c00": (4, 5)}.items():
+        row = at[name] = place[number, r, c]
+        x, y, h, w = (10 * int(getattr(tiles, n)[row]) for n in "xyhw")
+        scene(tmp_path / "hr", name, shape=(h, w), x=480.0 + x, y=y)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
+    assert sorted(found.views) == sorted(at.values())
+    assert [Path(v.name).stem for v in found.views[at["b_r01_c00"]]] == ["b_r01_c00"]
+    scene(tmp_path / "other", "b_r00_c01", shape=(50, 60), x=480.0 + 53, crs="EPSG:32634")
+    with pytest.raises(DataError, match="gdalwarp -t_srs"):
+        match_hr_tiles([tmp_path / "other"], selected)
+    scene(tmp_path / "far", "b_r00_c01", shape=(50, 60), x=90_000.0)
+    with pytest.raises(DataError, match=r"'.*b_r00_c01.tif' covers EPSG:32633 .*, not EPSG"):
+        match_hr_tiles([tmp_path / "far"], selected)
+
+
 @pytest.mark.parametrize("turned", ["crs", "flipped"])
 def test_pixels_are_not_warped(selected, tmp_path, turned):
     if turned == "crs":
@@ -193,3 +215,21 @@ def test_prints_tell_windows_apart(selected, tmp_path):
     scene(tmp_path / "hr", "b")
     views = match_hr_tiles([tmp_path / "hr"], selected).views
     assert len({str(view.fingerprint()) for (view,) in views.values()}) == 30
+
+
+@pytest.mark.parametrize("crs", [UTM, None])
+def test_cautions_about_other_pixel_sizes(selected, tmp_path, crs):
+    trained = SimpleNamespace(gsd=(10.0, 1.0), ratio=10.0)
+    for gsd, said in (
+        (1.0, ""),
+        (2.0, ""),
+        (4.0, r"'b.tif' are (3\.9|4|4\.1) m wide, not 1 m as in training"),
+    ):
+        scene(tmp_path / f"{gsd}", "b", gsd=gsd, crs=crs)
+        found = match_hr_tiles([tmp_path / f"{gsd}"], selected)
+        cautions = hr_cautions(trained, found, selected)
+        assert len(cautions) == bool(said), cautions
+        assert re.search(said, "".join(cautions))
+    unknown = SimpleNamespace(gsd=None, ratio=1.5)
+    (caution,) = hr_cautions(unknown, match_hr_tiles([tmp_path / "1.0"], selected), selected)
+    assert "'b.tif' are 0.15 times as large as in training" in caution

@@ -53,7 +53,7 @@ def test_too_few_groups_are_refused(groups, test):
     # Of one group nothing can be held out, with a test or without.
     assert ("--test 0" in raised.value.hint) == (len(set(groups)) > 1)
     # Enough groups, but too large shares.
-    assert ("Lower the shares" in raised.value.hint) == (len(set(groups)) > 2)
+    assert ("Leave more groups for training" in raised.value.hint) == (len(set(groups)) > 2)
 
 
 STATES = ["WA", "AZ/phoenix", "AZ/tucson", "ME", "CA", "TX", "AZORES"]

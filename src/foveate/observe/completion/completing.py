@@ -25,6 +25,7 @@ from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
 from foveate.observe import dense
+from foveate.observe.completion.check_hr import hr_cautions
 from foveate.observe.completion.match_hr import HighTokens, in_blocks, weights_fingerprint
 from foveate.observe.selection.selections import save_thumbs
 from foveate.pool.store import FILES
@@ -339,6 +340,7 @@ class Completion:
                 "empty": int((given & ~observed).sum()),
                 "not_chosen_but_given": int((given & ~chosen).sum()),
                 "unused": len(self.matched.unused),
+                "cautions": hr_cautions(record, self.matched, self.selected),
                 "completed_doubt": None if observed.all() else float(doubt[~observed].mean()),
                 "concepts": list(self.observer.head.names) if self.observer.head else [],
                 "texts": self.observer.to_text is not None,

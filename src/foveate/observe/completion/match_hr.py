@@ -4,7 +4,8 @@ A file is matched, in this order,
 
 1. to a whole scene, if it has the name of a scene (and the same extent, if both are
    georeferenced): its R x C split gives the windows;
-2. to one tile, if its name is SCENE_r03_c07 or the id of the tile;
+2. to one tile, if its name is SCENE_r03_c07 or the id of the tile (and the same extent, if both
+   are georeferenced);
 3. to all tiles that it covers, if it is georeferenced in the CRS of the overviews.
 
 Pixels are never warped.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,13 +32,12 @@ from foveate.models.load import build_model
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import TileTokens
 from foveate.observe.observer import WEIGHTS, Observer, Scenes
-from foveate.observe.selection.overviews import check_bands
 from foveate.pool.find import find, need_paths
 from foveate.pool.names import Names
 from foveate.pool.notes import warn
 from foveate.pool.roles import plain_images
-from foveate.raster import FileSource, read_ahead
-from foveate.raster.ground import one_crs, onto, same_extent
+from foveate.raster import FileSource, crop_geobox, read_ahead
+from foveate.raster.ground import one_crs, onto, other_ground, same_extent
 from foveate.run.shards import to_half
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.selection.selections import Selected
-    from foveate.raster import Raster, Source
+    from foveate.raster import Raster, Source, SourceInfo
     from foveate.remote import Ahead
 
 WHOLE = 1024  # maximum tiles completed at once, limited by memory of attention and kriging
@@ -176,29 +176,6 @@ def in_blocks(
     return Scenes(tokens[None], fill[None], doubt[None])
 
 
-def check_like(observer: Observer, matched: MatchedHR, chosen: Sequence[int]) -> None:
-    """Check that matched files have the bands and dtype of the training.
-
-    Raises:
-        DataError: Bands or dtype differ.
-        ParameterError: The choice of bands is ambiguous.
-    """
-    encoder = observer.record.encoders["hr"]
-    infos = {name: source.info for name, source in matched.sources().items()}
-    named = {repr(name): info for name, info in infos.items()}
-    check_bands(named, encoder, chosen, of=" of high resolution")
-    for name, info in infos.items():
-        if (info.dtype == "uint8") != (encoder.dtype == "uint8"):
-            raise DataError(
-                f"dtype mismatch: {name!r} has the dtype {info.dtype}",
-                f"The observer was trained on high resolution of {encoder.dtype}.",
-                f"Convert it: gdal_translate -ot Byte -scale LOW HIGH 0 255 {Path(name).name} "
-                "out.tif"
-                if encoder.dtype == "uint8"
-                else "Use the product level of the training.",
-            )
-
-
 _TILE = re.compile(r"(?P<scene>.+)[/_.-]r0*(?P<row>\d+)[/_.-]?c0*(?P<col>\d+)", re.IGNORECASE)
 _ASPECT = 0.02  # tolerance of aspect ratios of images without a georeference
 _MAX_SHEAR = 1e-6  # pixels per pixel
@@ -289,7 +266,7 @@ def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR
     for key, name, source in files:
         matcher.add(key, name, source)
     if not matcher.matched.views:
-        _no_match(given, len(files), selected)
+        _no_match(given, len(files), selected, matcher.elsewhere)
     for row, views in matcher.matched.views.items():
         views.sort(key=lambda view: matcher.order[row, view.name])
         scene = selected.place[row, 0]
@@ -333,6 +310,7 @@ class _Matcher:
         self._selected = selected
         self.matched = MatchedHR()
         self.order: dict[tuple[int, str], tuple[float, ...]] = {}
+        self.elsewhere: list[str] = []  # descriptions of files with a fitting name only
         scenes = selected.target.pool.scenes
         self._number = {scene.scene_id: i for i, scene in enumerate(scenes)}
         self._infos = [scene.source.info for scene in scenes]
@@ -348,11 +326,16 @@ class _Matcher:
         if scene is not None and self._scene(self._number[scene], name, source):
             return
         row = self._tile(key)
+        named = None if scene is None else self._infos[self._number[scene]]
         if row is not None:
+            named = self._ground(row)
+        if row is not None and named is not None and same_extent(named, source.info):
             height, width = source.info.shape
             self._put(row, View(source, Window(0, 0, height, width), name), 0)
         elif not self._located(name, source):
             self.matched.unused.append(name)
+            if named is not None:
+                self.elsewhere.append(f"{name!r} {other_ground(named, source.info)}")
 
     def _scene(self, number: int, name: str, source: Source) -> bool:
         """Match a whole scene; return False if the file has another extent."""
@@ -386,6 +369,13 @@ class _Matcher:
         if match is None or scene is None:
             return None
         return self._rows.get((self._number[scene], int(match["row"]), int(match["col"])))
+
+    def _ground(self, row: int) -> SourceInfo:
+        """Return the extent of a tile: its part of the overview."""
+        tiles, info = self._selected.target.pool.tiles, self._infos[self._selected.place[row, 0]]
+        assert tiles is not None  # noqa: S101  (targets are cut from scenes)
+        window = tiles.window(row)
+        return replace(info, shape=(window.h, window.w), geobox=crop_geobox(info.geobox, window))
 
     def _located(self, name: str, source: Source) -> bool:
         """Match a georeferenced file to the tiles that it covers; return whether there are any."""
@@ -468,7 +458,9 @@ def _warp(name: str, what: str, required: str, crs: str) -> NoReturn:
     )
 
 
-def _no_match(given: Sequence[str | Path], files: int, selected: Selected) -> NoReturn:
+def _no_match(
+    given: Sequence[str | Path], files: int, selected: Selected, elsewhere: Sequence[str]
+) -> NoReturn:
     """Raise the error with examples of the expected names."""
     row = int(np.flatnonzero(selected.chosen)[0]) if selected.chosen.any() else 0
     scene, i, j = selected.place[row].tolist()
@@ -476,7 +468,13 @@ def _no_match(given: Sequence[str | Path], files: int, selected: Selected) -> No
     expected = (f"{name}.tif", f"{name}_r{i:02d}_c{j:02d}.tif", f"{selected.ids[row]}.tif")
     raise DataError(
         f"no file in {', '.join(map(str, given))!r} matches a tile of the run: "
-        + (f"{files} rasters with other names" if files else "there are no rasters"),
+        + (
+            elsewhere[0]
+            if elsewhere
+            else f"{files} rasters with other names"
+            if files
+            else "there are no rasters"
+        ),
         f"Expected names such as {', '.join(map(repr, expected))}, or georeferenced rasters that "
         "cover tiles.",
         _GIVE,

@@ -344,7 +344,7 @@ def split_scenes(
             "a smaller --block)"
         )
         if len(names) > (2 if test else 1):
-            hint = "Lower the shares --val and --test"
+            hint = "Leave more groups for training: lower --val or --test"
         raise DataError(
             f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to "
             + ("train, validate and test with" if test else "train and validate with"),

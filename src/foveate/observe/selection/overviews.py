@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from foveate.raster import SourceInfo
     from foveate.run import Run
 
-_MAX_FACTOR = 2.0  # a GSD or tile size that differs by more raises a caution
+MAX_FACTOR = 2.0  # a GSD or tile size that differs by more raises a caution
 
 _PREPARE = (
     "foveate observe prepare IMAGE --tiles ROWSxCOLS --ratio {:.3g} --out PAIRS, and select on "
@@ -277,10 +277,10 @@ def cautions(target: OverviewTiles, record: ObserverConfig) -> list[str]:
     if trained is not None and target.gsd is not None:
         factors = [metres / trained[0] for metres in target.gsd]
         worst = max(factors, key=lambda factor: abs(np.log(factor)))
-        if not 1 / _MAX_FACTOR <= worst <= _MAX_FACTOR:
+        if not 1 / MAX_FACTOR <= worst <= MAX_FACTOR:
             notes.append(
                 f"The pixel size of the overviews is {worst * trained[0]:g} m, and was "
-                f"{trained[0]:g} m in training: more than a factor {_MAX_FACTOR:g}. "
+                f"{trained[0]:g} m in training: more than a factor {MAX_FACTOR:g}. "
                 "Scores may be meaningless."
                 + (f" Create overviews: {_PREPARE.format(record.ratio)}." if worst < 1 else "")
             )
@@ -290,7 +290,7 @@ def cautions(target: OverviewTiles, record: ObserverConfig) -> list[str]:
     else:
         factors = [side / record.lr_tile for side in target.sides]
     worst = max(factors, key=lambda factor: abs(np.log(factor)))
-    if not 1 / _MAX_FACTOR <= worst <= _MAX_FACTOR:
+    if not 1 / MAX_FACTOR <= worst <= MAX_FACTOR:
         notes.append(
             f"Tiles are {worst:.2g} times as large as in training. Scores may be meaningless."
         )

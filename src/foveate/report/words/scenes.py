@@ -165,7 +165,7 @@ def completed(about: Mapping[str, Any], *, empty: int = 0) -> Headline:
 
 
 def _deliveries(about: Mapping[str, Any]) -> list[str]:
-    rows = []
+    rows = [str(caution) for caution in about.get("cautions") or []]
     if missing := int(number(about.get("missing") or 0)):
         names = [str(name) for name in (about.get("missing_tiles") or [])[:_NAMED]]
         more = missing - len(names)
