@@ -110,6 +110,12 @@ def test_world_and_doctor(tmp_path):
     assert "numpy" in found["versions"]
 
 
+def test_weights_of_models_need_a_model_to_check():
+    answer = here("models", "--weights", "w.pt")
+    assert answer.status == 1
+    assert "--weights 'w.pt' without --check" in answer.err
+
+
 def test_methods_may_be_given_with_commas(patches, tmp_path):
     answer = curate(patches, tmp_path / "r", "--method", "lc, random", "--json")
     assert list(answer.json["methods"]) == ["lc", "random"]

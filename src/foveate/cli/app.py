@@ -140,6 +140,14 @@ def models(
     from foveate.cli.show import result
 
     if not check:
+        if weights is not None:
+            from foveate.errors import ParameterError
+
+            raise ParameterError(
+                f"--weights {str(weights)!r} without --check",
+                "The weights are those of the model to check.",
+                "Add --check MODEL, or omit --weights.",
+            )
         found = catalogue()
         result(found, as_text(found), as_json=as_json)
         return
