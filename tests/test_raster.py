@@ -20,6 +20,7 @@ from foveate.raster import (
     close_files,
     datasets,
     gdal,
+    given_source,
     metres_per_pixel,
     resize,
     write_cog,
@@ -507,3 +508,17 @@ def test_metres_of_a_pixel(crs: str | None, affine: Affine, metres: float | None
     if metres == 10:
         assert found == 10
     assert metres_per_pixel(dataclasses.replace(info, geobox=None)) is None
+
+
+def test_given_images_are_arrays_of_bands_first_or_sources():
+    array = np.zeros((3, 20, 30), np.uint8)
+    source = given_source(array)
+    assert source.info.shape == (20, 30)
+    assert given_source(source) is source
+    assert given_source(np.zeros((200, 20, 30))).info.bands == 200
+    with pytest.raises(DataError, match=r"\(c, h, w\).*transpose\(2, 0, 1\)"):
+        given_source(np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(DataError, match="must be"):
+        given_source(np.zeros((20, 30)))
+    with pytest.raises(DataError, match="an image of the type Image"):
+        given_source(Image.new("RGB", (30, 20)))

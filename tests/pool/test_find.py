@@ -201,3 +201,8 @@ def test_names_are_composed_and_printable():
     assert readable(os.fsdecode(b"caf\xe9")) == "caf\\xe9"
     names = Names(["x/é"], "the list")
     assert names.find(unicodedata.normalize("NFD", "é.tif")) == "x/é"
+
+
+def test_no_paths_are_an_error():
+    with pytest.raises(ParameterError, match="no paths of images"):
+        find([], "image")

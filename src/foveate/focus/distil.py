@@ -27,7 +27,7 @@ from foveate.models.runtime import resolve_device
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
 from foveate.progress import Meter
-from foveate.raster import ArraySource
+from foveate.raster import given_source
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -345,8 +345,7 @@ def _pool_of(images: str | Path | Sequence[str | Path | Source | NDArray[Any]]) 
     for i, one in enumerate(images):
         if isinstance(one, str | Path):
             raise DataError("a mix of files and arrays", "Images must be all files, or all arrays.")
-        source = ArraySource(one) if isinstance(one, np.ndarray) else one
-        scenes.append(Scene(f"image-{i}", source))
+        scenes.append(Scene(f"image-{i}", given_source(one)))
     tiles = [Grid.split(s.source.info.shape, 1, 1).tiles(s.scene_id) for s in scenes]
     table = Tiles.concat(tiles)
     return Pool(ids=table.tile_id, scenes=tuple(scenes), tiles=table)

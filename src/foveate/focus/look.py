@@ -56,7 +56,7 @@ from foveate.models.capabilities import EmbedsText, TakesSizes, TokenSums, need
 from foveate.models.embed import bind
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
-from foveate.raster import ArraySource, Source
+from foveate.raster import Source, given_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -166,12 +166,9 @@ def _single_image_pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Poo
                 "For a folder: foveate.focus.LookJob(images=[...]).run(out).",
             )
         return pool
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3:
-            raise DataError(f"an array of shape {image.shape}", "The shape must be (c, h, w).")
-        image = ArraySource(image)
-    tiles = Grid.split(image.info.shape, 1, 1).tiles("image")
-    return Pool(ids=tiles.tile_id, scenes=(Scene("image", image),), tiles=tiles)
+    source = given_source(image)
+    tiles = Grid.split(source.info.shape, 1, 1).tiles("image")
+    return Pool(ids=tiles.tile_id, scenes=(Scene("image", source),), tiles=tiles)
 
 
 def look_at(

@@ -290,7 +290,7 @@ def check_tokens(model: object, *, classes: bool) -> None:
         MissingCapabilityError: The model has no tokens, or they are in another space than its
             classes.
     """
-    spec = need(model, "tokens", "mode 'feature'").token_spec
+    spec = need(model, "tokens", "mode 'feature' and partition 'significance'").token_spec
     if classes and not (spec.space == "embedding" and spec.pooled):
         name = getattr(getattr(model, "spec", None), "name", "the model")
         raise MissingCapabilityError(

@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveate.errors import DataError
+from foveate.errors import DataError, ParameterError
 from foveate.files import printable, refuse_empty, stored_path
 from foveate.location import URL, Location, is_url, locate
 from foveate.pool.find_remote import start_of, walk
@@ -101,10 +101,14 @@ def find(paths: Paths, role: str) -> Found:
         role: Role of the files, for messages: "image", "mask".
 
     Raises:
-        ParameterError: A path is empty.
+        ParameterError: A path is empty, or there are no paths.
         DataError: A path does not exist, or a given folder is a run of foveate.
     """
     everything = need_paths(paths, role)
+    if not everything:
+        raise ParameterError(
+            f"no paths of {role}s", "At least one folder, file or glob is required."
+        )
     urls = [place for place in everything if isinstance(place, URL)]
     local_paths = [place for place in everything if not isinstance(place, URL)]
     if not urls:

@@ -13,7 +13,7 @@ from foveate.raster.gdal import SUFFIXES, FileSource
 from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size, south_up
 from foveate.raster.place import crop_geobox, resize_geobox
 from foveate.raster.reading import LabelValues
-from foveate.raster.sources import ArraySource, FlippedSource, StackSource
+from foveate.raster.sources import ArraySource, FlippedSource, StackSource, given_source
 from foveate.raster.stored import StoredPixels, stored_of
 from foveate.raster.windows import resize
 from foveate.raster.writing import write_cog, write_stored
@@ -34,6 +34,7 @@ __all__ = [
     "close_files",
     "crop_geobox",
     "find_frame",
+    "given_source",
     "metres_per_pixel",
     "open_ahead",
     "pixel_size",

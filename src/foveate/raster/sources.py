@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
+_COLOURS = 4  # maximum number of bands of arrays (h, w, c): RGB and alpha
+
+
 @dataclass(frozen=True)
 class ArraySource:
     """An array in memory as a source.
@@ -87,6 +90,35 @@ class ArraySource:
             data, valid = paste(data, valid, inside, window)
         raster = Raster(data, valid)
         return raster if out_shape is None else resample(raster, out_shape)
+
+
+def given_source(image: Any) -> Source:
+    """Return an image given in Python as a source.
+
+    Args:
+        image: An array (c, h, w), or a `Source`.
+
+    Raises:
+        DataError: The image is of another type, or an array of another shape. Arrays (h, w, c),
+            which other libraries use, are recognised by at most 4 bands in the last axis.
+    """
+    if isinstance(image, Source):
+        return image
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"an image of the type {type(image).__name__}",
+            "An image must be a file, a Source, or an array (c, h, w).",
+            "Convert a picture: numpy.asarray(picture.convert('RGB')).transpose(2, 0, 1).",
+        )
+    if image.ndim != 3:
+        raise DataError(f"an array of shape {image.shape}", "The shape must be (c, h, w).")
+    if image.shape[2] <= _COLOURS < min(image.shape[:2]):
+        raise DataError(
+            f"an array of shape {image.shape}: its last axis seems to be that of the bands",
+            "The shape must be (c, h, w).",
+            "Transpose it: image.transpose(2, 0, 1).",
+        )
+    return ArraySource(image)
 
 
 @dataclass(frozen=True)
