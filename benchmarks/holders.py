@@ -51,10 +51,11 @@ def kcenter(x: np.ndarray, picks: int, holders: Holders) -> tuple[np.ndarray, in
 def facility(
     x: np.ndarray, picks: int, holders: Holders, sigma: float | None = None
 ) -> tuple[np.ndarray, int]:
+    from foveate.seeds import rng
     from foveate.select.coverage import coverage_greedy
     from foveate.select.sampling import draw_rows
 
-    reference = draw_rows(len(x), 4096, np.random.default_rng(2))
+    reference = draw_rows(len(x), 4096, rng(0, "facility/reference"))
     found = coverage_greedy(
         x, picks, reference=reference, ties=keys(x), sigma=sigma, holders=holders
     )
