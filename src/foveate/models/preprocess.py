@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from foveate.models.base import Scale
 
+
+logger = logging.getLogger("foveate")
 
 OPTIONS = ("size", "mean", "std", "precision")  # options of all model names; others are per family
 
@@ -197,6 +200,7 @@ def _values(
     return (float(np.mean(values)),) * channels
 
 
+_SHOWN = 60  # maximum number of characters of a text in a message
 _SLACK = 1e-3  # tolerance of boxes at the image border, pixels
 
 
@@ -262,6 +266,23 @@ def clean_texts(texts: Sequence[str]) -> list[str]:
             "For example ['a dense forest', 'a river'].",
         )
     return [" ".join(text.split()) for text in listed]
+
+
+def note_truncated(texts: Sequence[str], lengths: Sequence[int], context: int) -> None:
+    """Warn about texts of which a model reads the beginning only.
+
+    Args:
+        texts: The texts.
+        lengths: Number of tokens of each text.
+        context: Maximum number of tokens that the model reads.
+    """
+    cut = [text for text, length in zip(texts, lengths, strict=True) if length > context]
+    if cut:
+        logger.warning(
+            "%d of %d texts are longer than the %d tokens that the model reads; the rest is "
+            "ignored. The first is '%s'.",
+            len(cut), len(texts), context, cut[0][:_SHOWN] + "..." * (len(cut[0]) > _SHOWN),
+        )  # fmt: skip
 
 
 def tokenizer_hash(folder: Path) -> str:

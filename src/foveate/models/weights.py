@@ -137,13 +137,7 @@ def _readable(path: Path) -> Generator[None]:
     try:
         yield
     except Exception as error:  # readers have no common exception class
-        if path.is_file() and is_pointer(path):
-            raise DataError(
-                f"the weights {str(path)!r} have not been fetched: the file is a pointer to the "
-                "content",
-                "Git LFS and git-annex store such pointers in place of large files.",
-                "Fetch the content: git lfs pull, or git annex get.",
-            ) from error
+        refuse_pointer(path)
         reason = (
             "it is not a state dict, or a pickle with other objects than tensors"
             if isinstance(error, pickle.UnpicklingError)
@@ -155,6 +149,21 @@ def _readable(path: Path) -> Generator[None]:
             "foveate does not unpickle files.",
             "Convert it with safetensors.torch.save_file(state_dict, 'weights.safetensors').",
         ) from error
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise an error for a pointer to weights that have not been fetched.
+
+    Raises:
+        DataError: The file is a pointer of Git LFS or git-annex.
+    """
+    if is_pointer(path):
+        raise DataError(
+            f"the weights {str(path)!r} have not been fetched: the file is a pointer to the "
+            "content",
+            "Git LFS and git-annex store such pointers in place of large files.",
+            "Fetch the content: git lfs pull, or git annex get.",
+        )
 
 
 def _named(state: Any, path: Path, key: str = "", *, log: bool = True) -> dict[str, torch.Tensor]:

@@ -32,7 +32,14 @@ from foveate.models.families._open_clip import (
 )
 from foveate.models.families._repool import Pooling, Repooler, joint_projections
 from foveate.models.families._sizes import find_sizes, reduction
-from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
+from foveate.models.preprocess import (
+    Preprocess,
+    clean_texts,
+    is_mean,
+    note_truncated,
+    own_options,
+    tokenizer_hash,
+)
 from foveate.models.runtime import InferenceRunner
 from foveate.models.weights import check_weights, first_line, weights_hash
 
@@ -154,6 +161,7 @@ class OpenClip:
         """
         listed = clean_texts(texts)
         tokenizer = self._tokenizer()
+        note_truncated(listed, _text_lengths(tokenizer, listed), self.text_spec.context)
         starts = range(0, len(listed), _TEXTS)
         parts = [
             self._runner.in_parts(
@@ -170,6 +178,13 @@ class OpenClip:
         from torch.nn.functional import normalize
 
         return normalize(self._net.encode_text(ids.to(self._runner.device)).float(), dim=-1)
+
+
+def _text_lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text, with those that mark its start and end."""
+    if hasattr(tokenizer, "encode"):
+        return [len(tokenizer.encode(text)) + 2 for text in texts]
+    return [len(tokenizer.tokenizer(text)["input_ids"]) for text in texts]
 
 
 class OpenClipTokens(OpenClip):

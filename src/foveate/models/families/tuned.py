@@ -16,7 +16,7 @@ from foveate.models.capabilities import (
     TextSpec,
     TokenSpec,
 )
-from foveate.models.preprocess import clean_texts
+from foveate.models.preprocess import clean_texts, note_truncated
 from foveate.models.runtime import resolve_device
 from foveate.models.tune_text.texts import CONTEXT, words_of
 from foveate.models.weights import weights_hash
@@ -99,6 +99,7 @@ class TunedModel:
             raise ParameterError(
                 f"the text {empty[0]!r} contains no word", "Use at least one word."
             )
+        note_truncated(cleaned, [len(words_of(text)) for text in cleaned], CONTEXT)
         device = next(self._towers.parameters()).device
         with torch.inference_mode():
             return embed_texts(self._towers, cleaned, device)

@@ -16,6 +16,7 @@ from foveate.models.weights import (
     first_line,
     mismatch_error,
     random_weights,
+    refuse_pointer,
     weights_hash,
 )
 
@@ -76,8 +77,8 @@ def load_network(
         The network, on the CPU.
 
     Raises:
-        DataError: There are no safetensors, they cannot be read, or they are from another
-            architecture.
+        DataError: There are no safetensors, they have not been fetched or cannot be read, or they
+            are from another architecture.
     """
     files = sorted(checkpoint.folder.glob("*.safetensors"))
     if not files:
@@ -86,6 +87,8 @@ def load_network(
             "Only safetensors are supported; foveate does not unpickle files.",
             "Convert the weights: model.save_pretrained(FOLDER) of transformers writes them.",
         )
+    for file in files:
+        refuse_pointer(file)
     first = _load(checkpoint, architecture, dtype, spare)
     if not any(first.misfits):
         return first.net

@@ -10,7 +10,8 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.models.families._repool import Repooler
-from foveate.models.preprocess import clean_texts, read_size
+from foveate.models.families.hf.common import quiet
+from foveate.models.preprocess import clean_texts, note_truncated, read_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +82,9 @@ class DualEncoder(ABC):
             DataError: It is not a list of texts, or it is empty.
         """
         words = [self._written(text) for text in clean_texts(texts)]
+        with quiet():  # the tokenizer warns of long texts, too
+            ids = self._tokenizer(words)["input_ids"]
+        note_truncated(words, [len(one) for one in ids], self.text_spec.context)
         x = self._runner.in_parts(self._texts, words)
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
