@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ruled import features, pool_of, ranked
 
@@ -70,6 +70,8 @@ def test_an_order_waits_for_its_quota_as_by_hand(seed, share, spread):
     constraint = rules.constraint(pool)
     order = np.random.default_rng(seed).permutation(16)
     cities, apart = pool.attributes["city"], metres(pool)
+    # The sphere of this test and the ellipsoid differ by less than 1 %.
+    assume(not spread or not (np.abs(apart - 2000) < 20).any())
     left, taken = order.tolist(), []
     while True:
         most = max(1, math.ceil(share * (len(taken) + 1) - 1e-9))
