@@ -40,10 +40,10 @@ def test_a_method_above_random_with_a_balanced_sampler_is_taken():
     assert "0.500" in said.text
 
 
-def test_what_a_sampler_gives_for_nothing_is_no_merit_of_a_method():
+def test_gain_of_balancing_alone_is_not_credited_to_a_method():
     said = judged(_found("better", "tied"))
-    assert said.text.startswith("With a class-balanced sampler no method")
-    assert "without one: use lc" in said.text
+    assert said.text.startswith("With a class-balanced sampler, no method")
+    assert "without one, lc is at" in said.text
 
 
 def test_one_sampler_is_said_to_leave_balance_open():

@@ -119,32 +119,36 @@ def _sentence(entries: Sequence[Entry]) -> str:
     where = "at the measured budget" if len(entries) == 1 else "at any budget"
     if not best:
         return f"No method is significantly better than random {where}"
-    text = _take(best, entries, name_others=False)
+    first, shares = _foremost_at(best)
     return (
-        f"With a class-balanced sampler no method is significantly better than random {where}; "
-        f"without one: {_lower(text)}"
+        f"With a class-balanced sampler, no method is significantly better than random {where}; "
+        f"without one, {first.method} is at {shares} ({_values(first)})"
     )
 
 
-def _take(found: Sequence[Choice], entries: Sequence[Entry], *, name_others: bool = True) -> str:
-    best = foremost(found)
-    assert best is not None  # noqa: S101  (callers pass at least one choice)
-    held = [c for c in found if (c.method, c.sampler) == (best.method, best.sampler)]
-    shares = ", ".join(human.share(c.share) for c in held)
-    text = (
-        f"Use {best.method} at {shares}: with {SAMPLERS[best.sampler]}, mIoU "
-        f"{human.decimal(best.value, 3)} at {human.share(best.share)}, random "
-        f"{human.decimal(best.chance, 3)}"
-    )
+def _take(found: Sequence[Choice], entries: Sequence[Entry]) -> str:
+    best, shares = _foremost_at(found)
+    text = f"Use {best.method} at {shares}: with {SAMPLERS[best.sampler]}, {_values(best)}"
     tied = [e["share"] for e in entries if e["share"] not in {c.share for c in found}]
-    if name_others and tied:
+    if tied:
         shares = ", ".join(human.share(s) for s in tied)
         text += f"; at {shares} no method is significantly better than random"
     return text
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _foremost_at(found: Sequence[Choice]) -> tuple[Choice, str]:
+    """Return the choice with the largest gain, and all shares at which its method is chosen."""
+    best = foremost(found)
+    assert best is not None  # noqa: S101  (callers pass at least one choice)
+    held = [c for c in found if (c.method, c.sampler) == (best.method, best.sampler)]
+    return best, ", ".join(human.share(c.share) for c in held)
+
+
+def _values(choice: Choice) -> str:
+    return (
+        f"mIoU {human.decimal(choice.value, 3)} at {human.share(choice.share)}, "
+        f"random {human.decimal(choice.chance, 3)}"
+    )
 
 
 def _balance(entries: Sequence[Entry], samplers: Sequence[str]) -> str:
