@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.helpers.observed import box, write_objects, write_scenes
+from tests.helpers.stac_files import write_catalogue
 
 import foveate.observe.data.preparation
 from foveate.errors import DataError, FoveateError, ParameterError
@@ -344,3 +345,18 @@ def test_overviews_are_those_of_the_whole_file(tmp_path: Path) -> None:
     full = FileSource(str(root / "images/a.tif")).read().data
     assert low.mean() == pytest.approx(full.mean(), rel=0.001)
     assert low.std() < full.std() / 4  # noise of HR averages out: nothing was skipped
+
+
+def test_items_of_a_catalogue(tmp_path: Path) -> None:
+    catalogue, _ = write_catalogue(tmp_path)
+    job = PrepareJob(
+        images=[str(catalogue)], assets=["red", "nir"], tiles=(4, 4), ratio=4, min_valid=0.9
+    )
+    done = job.run(tmp_path / "pairs")
+    pairs = open_pairs(tmp_path / "pairs")
+    assert len(pairs.pool.scenes) == 3
+    assert pairs.pool.attributes is not None
+    dates = pairs.pool.attributes.table["datetime"].to_pylist()
+    assert len(dates) == len(pairs)
+    assert len(set(dates)) == 3
+    assert done.record["summary"]["pool"]["tiles"] == len(pairs)

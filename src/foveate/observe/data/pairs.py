@@ -25,6 +25,7 @@ from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
 from foveate.pool.pairing import need_partners
 from foveate.pool.pool import Scene
+from foveate.pool.stac.columns import item_columns
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
 from foveate.raster import (
@@ -158,7 +159,9 @@ def cut_into(pool: Pool, grids: Sequence[tuple[int, int]]) -> Pool:
     tiles = Tiles.concat(tables)
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
-    return replace(pool, ids=ids[order], tiles=tiles.take(order))
+    tiles = tiles.take(order)
+    items = [scene.item for scene in pool.scenes if scene.item is not None]
+    return replace(pool, ids=ids[order], tiles=tiles, attributes=item_columns(items, tiles))
 
 
 def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio: float) -> None:
