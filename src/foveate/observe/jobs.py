@@ -367,7 +367,7 @@ class SelectJob(ImageryJob):
     def check(self) -> Any:
         """Return the budget, the observer and the opened overviews or pairs."""
         need_paths(self.images, "overview")
-        budget = Budget.parse(self.budget) if self.mode == "budget" and self.budget else None
+        budget = None if self.budget is None else Budget.parse(self.budget)
         from foveate.observe.observer import Observer
         from foveate.observe.selection import selecting
         from foveate.observe.selection.overviews import cautions, check_reads

@@ -413,6 +413,12 @@ def test_a_killed_run_goes_on_to_the_same_files(done, tmp_path, monkeypatch, ste
     assert files(out) == files(done.out)
 
 
+def test_an_empty_budget_is_an_error(done, tmp_path):
+    with pytest.raises(BudgetError, match="an empty budget"):
+        done.job.model_copy(update={"budget": ""}).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_thresholds_are_nested_and_have_both_ends(done, tmp_path):
     base = done.job.model_copy(update={"budget": None})
     sets = []
