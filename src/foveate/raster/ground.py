@@ -67,6 +67,26 @@ def other_ground(first: SourceInfo, other: SourceInfo) -> str:
     return _flipped(matrix) or f"covers {_extent(b)}, not {_extent(a)}"
 
 
+def common_ground(first: SourceInfo, other: SourceInfo) -> bool | None:
+    """Return whether two rasters on the Earth overlap, in any CRS; None if one is not on it."""
+    import shapely
+
+    if first.geobox is None or other.geobox is None:
+        return None
+    if not first.place.kind == other.place.kind == "earth":
+        return None
+    one, two = _lattice(first.geobox), _lattice(other.geobox)
+    two[:, 0] += 360 * np.rint((one[:, 0].mean() - two[:, 0].mean()) / 360)
+    hulls = [shapely.MultiPoint(points).convex_hull for points in (one, two)]
+    return bool(hulls[0].intersection(hulls[1]).area > 0)
+
+
+def _lattice(box: GeoBox) -> NDArray[np.float64]:
+    """Return the (25, 2) longitudes and latitudes of a lattice of points over a raster."""
+    x, y = np.meshgrid(*(np.linspace(0, n, 5) for n in box.shape[::-1]))
+    return np.stack(to_earth(box, x, y), axis=-1).reshape(-1, 2)
+
+
 def one_crs(first: GeoBox, other: GeoBox) -> bool:
     """Return whether two georeferences have the same CRS; True if one has no CRS."""
     both = first.crs is not None and other.crs is not None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from foveate.errors import DataError
 from foveate.observe.completion.check_hr import hr_cautions
@@ -56,6 +57,14 @@ def scene(folder, name, *, gsd=1.0, suffix=".tif", crs=UTM, nodata=None, **at):
     shape = at.get("shape", (round(240 / gsd), round(320 / gsd)))
     place = None if crs is None else box(shape, gsd, x, y, crs)
     write_cog(folder / f"{name}{suffix}", ground(shape, gsd, x, y), geobox=place, nodata=nodata)
+
+
+def warped(folder, name):
+    """Write a raster of 240 x 320 m in the middle of the scene b, in the zone to the east."""
+    there = Transformer.from_crs(UTM, "EPSG:32634", always_xy=True)
+    x, y = there.transform(500000 + 640, 6e6 - 120)
+    place = GeoBox((240, 320), Affine(1, 0, x - 160, 0, -1, y + 120), "EPSG:32634")
+    write_cog(folder / f"{name}.tif", ground((240, 320), 1.0), geobox=place)
 
 
 @pytest.mark.parametrize("crs", [UTM, None])
@@ -160,7 +169,7 @@ def test_a_tile_of_that_name_elsewhere_is_matched_by_ground(selected, tmp_path):
     found = match_hr_tiles([tmp_path / "hr"], selected)
     assert sorted(found.views) == sorted(at.values())
     assert [Path(v.name).stem for v in found.views[at["b_r01_c00"]]] == ["b_r01_c00"]
-    scene(tmp_path / "other", "b_r00_c01", shape=(50, 60), x=480.0 + 53, crs="EPSG:32634")
+    warped(tmp_path / "other", "b_r00_c01")
     with pytest.raises(DataError, match="gdalwarp -t_srs"):
         match_hr_tiles([tmp_path / "other"], selected)
     scene(tmp_path / "far", "b_r00_c01", shape=(50, 60), x=90_000.0)
@@ -168,10 +177,18 @@ def test_a_tile_of_that_name_elsewhere_is_matched_by_ground(selected, tmp_path):
         match_hr_tiles([tmp_path / "far"], selected)
 
 
+def test_files_of_other_zones_are_unused_if_they_lie_elsewhere(selected, tmp_path):
+    scene(tmp_path / "hr", "b")
+    scene(tmp_path / "hr", "c", crs="EPSG:32634")  # 6 degrees to the east
+    found = match_hr_tiles([tmp_path / "hr"], selected)
+    assert len(found.views) == 30
+    assert [Path(name).name for name in found.unused] == ["c.tif"]
+
+
 @pytest.mark.parametrize("turned", ["crs", "flipped"])
 def test_pixels_are_not_warped(selected, tmp_path, turned):
     if turned == "crs":
-        scene(tmp_path / "hr", "mosaic", crs="EPSG:32634")
+        warped(tmp_path / "hr", "mosaic")
     else:
         place = GeoBox((240, 320), Affine(1, 0, 500000, 0, 1, 6e6 - 240), UTM)
         write_cog(tmp_path / "hr/mosaic.tif", ground((240, 320), 1.0), geobox=place)

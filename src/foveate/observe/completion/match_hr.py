@@ -37,7 +37,7 @@ from foveate.pool.names import Names
 from foveate.pool.notes import warn
 from foveate.pool.roles import plain_images
 from foveate.raster import FileSource, crop_geobox, read_ahead
-from foveate.raster.ground import one_crs, onto, other_ground, same_extent
+from foveate.raster.ground import common_ground, one_crs, onto, other_ground, same_extent
 from foveate.run.shards import to_half
 
 if TYPE_CHECKING:
@@ -380,13 +380,17 @@ class _Matcher:
     def _located(self, name: str, source: Source) -> bool:
         """Match a georeferenced file to the tiles that it covers; return whether there are any."""
         info = source.info
-        boxes = [(i, s.geobox) for i, s in enumerate(self._infos) if s.geobox is not None]
-        if info.geobox is None or not boxes:
+        if info.geobox is None:
             return False
-        same = [(i, box) for i, box in boxes if one_crs(info.geobox, box)]
-        if not same:
-            crs = str(boxes[0][1].crs)
-            _warp(name, f"is in {info.geobox.crs}", f"in {crs}", crs)
+        same = []
+        for number, scene in enumerate(self._infos):
+            if scene.geobox is None:
+                continue
+            if one_crs(info.geobox, scene.geobox):
+                same.append((number, scene.geobox))
+            elif common_ground(info, scene) is not False:
+                crs = str(scene.geobox.crs)
+                _warp(name, f"is in {info.geobox.crs}", f"in {crs}", crs)
         before = len(self.order)
         for number, box in same:
             self._cover(number, onto(box, info.geobox), name, source)
@@ -471,7 +475,7 @@ def _no_match(
         + (
             elsewhere[0]
             if elsewhere
-            else f"{files} rasters with other names"
+            else f"{files} rasters with other names, on other ground"
             if files
             else "there are no rasters"
         ),
