@@ -162,6 +162,7 @@ def places(tmp_path_factory):
             cloud = np.full((1, 96, 96), 4, np.uint8)  # vegetation, as a class of Sentinel-2
             cloud[:, :32], cloud[:, :12, :40] = 0, 9
             write(f"clouds/s{i}.tif", cloud)
+            write(f"SCL/s{i}_SCL.tif", cloud)
             for band in range(3):
                 write(f"bands/s{i}_B{band}.tif", data[[band]])
             low = data.reshape(3, 24, 4, 24, 4).mean(axis=(2, 4)).astype(np.uint8)
@@ -448,7 +449,7 @@ JOBS: dict[type[Job], Walk] = {
             "column": on("b", base="a", **VECTORS),
             "id_column": on("row", column="a", **VECTORS),
             "attributes": on(["{turned.csv}"], base=["{scores.csv}"], methods=["column"]),
-            "quality": on(["{clouds}"], quality_kind="mask"),
+            "quality": on(["{SCL}"]),
             "quality_kind": on("scl", base="mask", quality=["{clouds}"]),
             "max_bad": on(0.1, quality=["{clouds}"], quality_kind="scl", base=1.0),
             "exclude": on(["{lake.geojson}"]),
