@@ -136,6 +136,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(patches, tuned, tmp_path
     [
         ({"captions": None}, "are missing.*--captions FILE"),
         ({"classes_from_folders": True, "captions": "c.csv"}, "are both given"),
+        ({"classes_from_folders": True, "captions": None, "pair": "order"}, "--pair order without"),
         ({"captions": "none.csv"}, "cannot read 'none.csv'"),
         ({"width": 30}, "width=30"),
         ({"epoch": 3}, "no such setting.*epochs"),

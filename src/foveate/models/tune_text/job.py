@@ -90,6 +90,12 @@ class TuneTextJob(ModelJob):
         """Return the text files and the frozen encoder."""
         need_paths(self.images, "image")
         need_extra(EXTRAS["tuned"], "tuning")
+        if self.pair != "name" and self.captions is None and self.split is None:
+            raise ParameterError(
+                f"--pair {self.pair} without --captions and --split",
+                "The option matches the rows of these files and the images.",
+                "Omit --pair.",
+            )
         sources = read(
             captions=self.captions, folders=self.classes_from_folders, split=self.split,
             labels=self.labels, templates=self.templates,
