@@ -18,6 +18,8 @@ from foveate.observe.scoring.targets import TARGETS
         ({"supervision": "semantics"}, "semantic"), ({"similarity": "cos"}, "similarity"),
         ({"obr": 0}, "obr"), ({"epochs": 0}, "epochs"), ({"val": 1.0}, "val"),
         ({"target_scale": "max"}, "target_scale"), ({"nonsense": 1}, "nonsense"),
+        ({"concepts": ""}, "no concepts"), ({"bands": ""}, "whole numbers"),
+        ({"scale": ""}, "Expected numbers"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_refused(given, said):

@@ -31,7 +31,7 @@ Quantity = Literal["area", "tiles", "count"]
 def _concepts(given: Any) -> Any:
     """Parse comma-separated names, a list of names, or a file; mappings are kept."""
     if isinstance(given, str | Path):
-        return [concept.to_dict() for concept in concepts_from(given)] if str(given) else []
+        return [concept.to_dict() for concept in concepts_from(given)]
     if isinstance(given, list | tuple):
         return [{"name": entry} if isinstance(entry, str) else entry for entry in given]
     return given

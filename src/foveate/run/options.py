@@ -69,7 +69,7 @@ def _numbers(text: str, what: str) -> list[float]:
         values = [float(number) for number in text.split(",") if number.strip()]
     except ValueError:
         values = [math.nan]
-    if not all(math.isfinite(value) for value in values):
+    if not values or not all(math.isfinite(value) for value in values):
         raise ParameterError(repr(text), f"Expected {what}, separated by commas.")
     return values
 
