@@ -9,6 +9,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from foveate.files import write_json
+from foveate.observe.jobs import PrepareJob
 from foveate.raster import write_cog
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ def write_scenes(
         write_cog(root / "masks" / f"{name}.tif", labels, geobox=geobox, overviews="nearest")
     (root / "classes.yaml").write_text(CLASSES)
     return root
+
+
+def prepared_water(root: Path, tiles: tuple[int, int]) -> Path:
+    """Prepare the pairs of two scenes of `write_scenes`, with masks and the concept water."""
+    write_scenes(root / "in", names=("a", "b"))
+    PrepareJob(
+        images=[str(root / "in/images")], masks=[str(root / "in/masks")], tiles=tiles, ratio=5,
+        classes=str(root / "in/classes.yaml"), concepts=[{"name": "water"}],
+    ).run(root / "pairs")  # fmt: skip
+    return root / "pairs"
 
 
 def write_objects(path: Path, features: list[dict[str, object]]) -> Path:

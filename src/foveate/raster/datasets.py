@@ -60,7 +60,7 @@ def open_dataset(path: str) -> Generator[rasterio.DatasetReader]:
                 _open.datasets[key] = (stamp, dataset)
             max_open = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
             while len(_open.datasets) > max_open:
-                _open.datasets.popitem(last=False)[1][1].close()
+                _close(next(iter(_open.datasets)))  # the one used longest ago
             yield dataset
             _raise_failure(key)
     except rasterio.errors.RasterioError as error:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from tests.helpers.observed import write_scenes
+from tests.helpers.observed import prepared_water
 
 from foveate.errors import BudgetError, DataError, FoveateError, ParameterError
-from foveate.observe.jobs import PrepareJob
 from foveate.observe.totals.estimation import EstimateJob, draw_tiles, estimate_totals, from_labels
 from foveate.raster import write_cog
 
@@ -17,14 +16,7 @@ from foveate.raster import write_cog
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pairs with masks, of 2 x 48 tiles, water in the lower half."""
-    root = tmp_path_factory.mktemp("estimating")
-    write_scenes(root / "in", names=("a", "b"))
-    job = PrepareJob(
-        images=[str(root / "in/images")], masks=[str(root / "in/masks")], tiles=(6, 8), ratio=5,
-        classes=str(root / "in/classes.yaml"), concepts=[{"name": "water"}],
-    )  # fmt: skip
-    job.run(root / "pairs")
-    return root / "pairs"
+    return prepared_water(tmp_path_factory.mktemp("estimating"), tiles=(6, 8))
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import json
 
 import numpy as np
 import pytest
-from tests.helpers.observed import write_scenes
+from tests.helpers.observed import prepared_water
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.jobs import PrepareJob
 from foveate.observe.totals.amounts import amounts, read_answers, write_plan
 from foveate.observe.totals.estimation import EstimateJob, draw_tiles, from_labels, summary
 
@@ -18,14 +17,7 @@ from foveate.observe.totals.estimation import EstimateJob, draw_tiles, from_labe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pairs with masks, of 2 x 12 tiles."""
-    root = tmp_path_factory.mktemp("field")
-    write_scenes(root / "in", names=("a", "b"))
-    job = PrepareJob(
-        images=[str(root / "in/images")], masks=[str(root / "in/masks")], tiles=(3, 4), ratio=5,
-        classes=str(root / "in/classes.yaml"), concepts=[{"name": "water"}],
-    )  # fmt: skip
-    job.run(root / "pairs")
-    return root / "pairs"
+    return prepared_water(tmp_path_factory.mktemp("field"), tiles=(3, 4))
 
 
 def drawn(folder, **more):
