@@ -88,6 +88,8 @@ class Embeddings:
         x: (n, d), or (n, t, d) for t tokens per row; float16, float32 or float64; may be a
             memory map.
         spec: The encoder.
+        constant: (n,) bool, tiles whose valid pixels all have the same value in each band (blank
+            or filled areas); None if the pixels are unknown.
 
     Raises:
         DataError: Lengths are inconsistent, ids are not unique, or `x` is not a float array.
@@ -96,6 +98,7 @@ class Embeddings:
     ids: NDArray[np.str_]
     x: NDArray[np.floating]
     spec: EncoderSpec = field(default_factory=lambda: EncoderSpec(name="given", dim=0))
+    constant: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, dtype and ids."""
@@ -110,6 +113,11 @@ class Embeddings:
             raise DataError(
                 f"{self.ids.size} ids for {self.x.shape[0]} embeddings",
                 "There must be one id per row.",
+            )
+        if self.constant is not None and self.constant.shape != self.ids.shape:
+            raise DataError(
+                f"{self.constant.size} values of constant for {self.ids.size} embeddings",
+                "There must be one bool per row, or None.",
             )
         if np.unique(self.ids).size != self.ids.size:
             raise DataError("the ids of the embeddings are not unique", "Ids must be unique.")

@@ -16,7 +16,7 @@ from PIL import Image
 from foveate.curate import METHODS, CurateJob
 from foveate.errors import BudgetError, DataError, FoveateError, ParameterError, StorageError
 from foveate.models import embed, load_model
-from foveate.pool import open_pool
+from foveate.pool import open_embeddings, open_pool
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import Run
@@ -434,3 +434,25 @@ def test_label_noise_ranks_scenes_without_labels_last(tmp_path):
 def test_options_without_effect_are_refused(data, tmp_path, option, value, other):
     with pytest.raises(ParameterError, match=f"no effect without --{other}"):
         job(data, "random", masks=[], **{option: value}).run(tmp_path / "run")
+
+
+def test_blank_tiles_are_ranked_last_and_stated(tmp_path, caplog):
+    for i in range(2):
+        image = np.random.default_rng(i).integers(0, 255, (3, 64, 64), np.uint8)
+        image[:, :16, : 16 * i] = 128
+        image[:, -16:, : 16 * i] = 30
+        write_cog(tmp_path / f"images/{i}.tif", image)
+    made = CurateJob(images=[str(tmp_path / "images")], tile=16, methods=["kcenter", "random"])
+    summary = made.run(tmp_path / "run").record["summary"]["methods"]
+    assert "2 tiles have the same value in all pixels of each band" in caplog.text
+    assert summary["kcenter"]["report"]["constant"] == 2
+    assert "constant" not in summary["random"]["report"]
+    again = made.model_copy(update={"budget": "31"}).run(tmp_path / "run")
+    assert again.record["summary"]["methods"]["kcenter"]["constant_picks"] == 1
+    assert "kcenter: 1 of the 31 picks has the same value" in caplog.text
+    page = write_report(again.path).read_text()
+    assert "1 of the 31 picks is such a patch" in page
+    pool = open_pool([str(tmp_path / "images")], tile=16)
+    embeddings = embed(pool, load_model("builtin"))
+    stored, columns = open_embeddings(again.path)
+    assert stored.ids[columns.constant].tolist() == embeddings.ids[embeddings.constant].tolist()

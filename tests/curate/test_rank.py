@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from foveate.curate import Method, agreement, get_method, rank
+from foveate.curate import METHODS, Method, agreement, get_method, rank
 from foveate.curate.rank import Ranker
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError, UnknownNameError
@@ -15,6 +15,10 @@ from foveate.pool import Pool
 
 IDS = np.array([f"t{i}" for i in range(6)])
 X = np.random.default_rng(0).random((6, 3))
+READ_EMBEDDINGS = [
+    name for name in METHODS
+    if "embeddings" in get_method(name).needs and not get_method(name).requires
+]  # fmt: skip
 COUNTS = np.random.default_rng(1).integers(1, 9, (6, 4))
 
 
@@ -201,3 +205,45 @@ def test_agreement_of_a_ranking_with_itself_and_its_reverse():
 def test_options_are_complete_for_every_preset():
     for preset in ("default", "paper", "released"):
         assert get_method("lc-fd").options(preset)["fd"].keys() == get_method("fd").defaults.keys()
+
+
+# --- constant tiles ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", READ_EMBEDDINGS)
+@pytest.mark.parametrize("last", [[], [2], [0, 3, 5], list(range(6))])
+def test_constant_tiles_come_last_in_the_order_of_the_method(name, last):
+    x = X.copy()
+    x[last] += 50  # outliers, as blank tiles are
+    constant = np.isin(np.arange(6), last)
+    given = Embeddings(IDS, x, constant=constant)
+    found = rank(pool(counts=COUNTS), name, embeddings=given)
+    content = 6 - len(last)
+    assert set(found.rows[content:].tolist()) == set(last)
+    assert found.first_put_back == content
+    assert found.meta.get("constant", 0) == len(last)
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_constant_tiles_are_ranked_as_others_with_the_presets_of_the_paper(preset):
+    given = Embeddings(IDS, X, constant=np.arange(6) == 2)
+    plain = rank(pool(), "kcenter", embeddings=X, preset=preset)
+    found = rank(pool(), "kcenter", embeddings=given, preset=preset)
+    assert found.rows.tolist() == plain.rows.tolist()
+    assert found.meta == plain.meta
+
+
+def test_methods_that_do_not_read_embeddings_do_not_see_constant_tiles():
+    given = Embeddings(IDS, X, constant=np.arange(6) == 2)
+    plain, found = (rank(pool(counts=COUNTS), "cb", embeddings=e) for e in (X, given))
+    assert found.rows.tolist() == plain.rows.tolist()
+    ranker = Ranker(pool(counts=COUNTS), given)
+    assert ranker.rank("kcenter").rows[-1] == 2
+    assert ranker.rank("cb").rows.tolist() == plain.rows.tolist()
+
+
+def test_constant_tiles_that_are_already_selected_are_not_ranked():
+    given = Embeddings(IDS, X, constant=np.isin(np.arange(6), [1, 2]))
+    found = rank(pool(), "kcenter", embeddings=given, picked=["t1"])
+    assert found.rows[-1] == 2
+    assert found.meta["constant"] == 1

@@ -6,6 +6,7 @@ import importlib
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from foveate.errors import DataError, ParameterError, StorageError
@@ -324,3 +325,36 @@ def test_the_unit_of_decibels_is_known_by_its_magnitude():
     assert bind(handle, pool_of(decibels)).spec.scale == handle.native_scale
     with pytest.raises(ParameterError, match="another unit"):
         bind(handle, pool_of((10 ** (decibels / 10)).astype(np.float32)))
+
+
+# --- constant tiles ------------------------------------------------------------------------
+
+
+def test_tiles_of_one_value_in_each_band_are_marked(tmp_path):
+    blank = image(2, size=32)
+    blank[0, :16, :16], blank[1, :16, :16] = 128, 7  # one value per band
+    blank[:, :16, 16:] = 9
+    blank[1, 3, 20] = 10  # except one pixel
+    pool = pool_of(blank, image(2, seed=1))
+    for run in (None, tmp_path / "run"):
+        found = embed(pool, mean_model((1, 2)), run=run, batch_size=3)
+        assert found.constant.dtype == bool
+        assert found.ids[found.constant].tolist() == ["s0/y000000_x000000_16x16"]
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "run").constant, found.constant)
+
+
+def test_invalid_pixels_do_not_count_for_constant_tiles():
+    data, valid = image(1), np.ones((32, 32), bool)
+    data[0, :16, :16] = 50
+    data[0, 4, 4], valid[4, 4] = 99, False
+    data[0, 16:, 16:], valid[16:, 16:] = 3, False
+    found = embed(pool_of(data, valid=valid), mean_model())
+    assert found.constant.tolist() == [True, False, False, True]
+
+
+def test_shards_without_the_column_of_constant_tiles_can_be_read(tmp_path):
+    pool = pool_of(image(1))
+    embed(pool, mean_model(), run=tmp_path / "run")
+    [file] = (tmp_path / "run").glob("embeddings/*/part-*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns(["constant"]), file)
+    assert load_embeddings(tmp_path / "run").constant is None

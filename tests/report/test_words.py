@@ -75,6 +75,13 @@ def test_curate_states_the_figures_and_what_makes_them_weak():
         "3 of the 79 picks share more than 50 % of their area with an earlier one: without them "
         "the pool has 76 patches."
     )
+    blank = picks(constant=1, repeats=3, put_back=12)
+    assert blank.lines[-2] == (
+        "1 patch has the same value in all pixels of each band (blank or filled areas) and is "
+        "ranked last."
+    )
+    blank = picks(constant=4, constant_picks=2)
+    assert blank.lines[-1].endswith("are ranked last; 2 of the 79 picks are such patches.")
     none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
     assert "water, is not in the selection; random picks contain it." in none.lines[2]
 

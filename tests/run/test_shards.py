@@ -8,7 +8,8 @@ import pytest
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.run import Run, ShardStore, load_embeddings
-from foveate.run.shards import step_name, to_half
+from foveate.run.shard_table import to_half
+from foveate.run.shards import step_name
 
 SPEC = EncoderSpec(name="m", dim=3, bands=(1,), fingerprint="f")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,19 +17,21 @@ from foveate.select.sampling import round_robin
 
 @st.composite
 def constraints(draw, largest=24):
-    """Random pairs between groups of rows, in one direction or both."""
+    """Random pairs between groups of rows, in one direction or both, and rows put back at once."""
     n = draw(st.integers(1, largest))
     m = draw(st.integers(1, n))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     group = np.concatenate([np.arange(m), rng.integers(0, m, n - m)])
     density = draw(st.sampled_from([0.0, 0.05, 0.2, 0.6]))
     pick, other = np.nonzero((rng.random((m, m)) < density) & ~np.eye(m, dtype=bool))
-    return Constraint.of(pick, other, n, group=rng.permutation(group)), rng
+    made = Constraint.of(pick, other, n, group=rng.permutation(group))
+    share = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    return replace(made, last=np.flatnonzero(rng.random(n) < share)), rng
 
 
 def forbids(constraint):
     """Convert a constraint to the set of forbidden rows of each row."""
-    if constraint.empty:
+    if not constraint.rules:
         return [set() for _ in range(len(constraint))]
     (constraint,) = constraint.rules
     edges = {}
@@ -42,7 +46,8 @@ def forbids(constraint):
 
 def by_hand(best, constraint):
     """Pick the row that `best` chooses, until none is left; then repeat for the forbidden rows."""
-    edges, left, waiting, taken = forbids(constraint), set(range(len(constraint))), set(), []
+    edges, waiting, taken = forbids(constraint), set(constraint.last.tolist()), []
+    left = set(range(len(constraint))) - waiting
     for turn in range(2):
         while left:
             row = best(taken, left)
@@ -69,7 +74,7 @@ def test_apply_equals_literal_loop(made):
     edges = forbids(constraint)
     for k in range(len(order) + 1):
         kept = constraint.open().admit(found[:k]).tolist()
-        blocked = set().union(*(edges[row] for row in kept)) - set(kept)
+        blocked = set(constraint.last.tolist()).union(*(edges[row] for row in kept)) - set(kept)
         assert constraint.count(found[:k]) == len(blocked)
 
 
@@ -79,7 +84,11 @@ def test_take_permutes_the_constraint(made):
     rows = rng.permutation(len(constraint))
     place = np.argsort(rows)
     moved = [{int(place[r]) for r in forbids(constraint)[row]} for row in rows]
-    assert forbids(constraint.take(rows)) == moved
+    taken = constraint.take(rows)
+    assert forbids(taken) == moved
+    assert rows[taken.last].tolist() == sorted(
+        constraint.last.tolist(), key=place.tolist().__getitem__
+    )
 
 
 def test_empty_constraint_forbids_nothing():
@@ -87,6 +96,9 @@ def test_empty_constraint_forbids_nothing():
     assert not Constraint.of([0], [1], 3).empty
     assert not Constraint.of([], [], 3, group=[0, 1, 0]).empty
     assert Constraint.of([], [], 0).empty
+    last = replace(Constraint.of([], [], 3), last=np.array([1]))
+    assert last.fixed
+    assert not last.empty
 
 
 @given(constraints(), st.integers(1, 5), st.sampled_from(["auto", "always", "never"]))
@@ -139,7 +151,8 @@ def test_kcenter_with_constraint_equals_literal_loop(made, block, candidates):
     constraint, rng = made
     n = len(constraint)
     x = rng.integers(0, 4, (n, 2)).astype(np.float64)
-    ties, start = ties_of(rng, n), int(rng.integers(n))
+    ties, free = ties_of(rng, n), np.flatnonzero(constraint.open().free)
+    start = int(rng.choice(free if free.size else n))
 
     def best(taken, left):
         if not taken:
@@ -206,8 +219,9 @@ def test_round_robin_skips_forbidden_rows(made, k):
                         left -= edges[row] if keep else set()
         return taken, waiting
 
-    first, rest = turns(set(range(n)), keep=True)
-    assert found.tolist() == first + turns(rest, keep=False)[0]
+    last = set(constraint.last.tolist())
+    first, rest = turns(set(range(n)) - last, keep=True)
+    assert found.tolist() == first + turns(rest | last, keep=False)[0]
 
 
 def test_repeated_pairs_count_once():

@@ -239,6 +239,7 @@ class CurateJob(SpreadJob):
             costs = costs_for(pool, budget.limits)
             ranker = self._ranker(pool, costs, start, progress)
         ranker = ranker.seeing(embeddings, dense.tokens, dense.cells)
+        steps.note_constant(ranker)
         shown = embeddings or dense.tokens
         about = {
             "fingerprint": digest_ids(pool.ids),
@@ -286,7 +287,7 @@ class CurateJob(SpreadJob):
             "seed": self.seed,
             "preset": self.preset,
             **({"changes": changes} if changes else {}),
-            "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
+            "methods": {n: steps.facts(n, s, rankings[n], ranker) for n, s in selections.items()},
         }
 
     def _ranker(

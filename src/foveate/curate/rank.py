@@ -59,7 +59,9 @@ def rank(
     Args:
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
         method: Name (one of `foveate.curate.METHODS`), `Method`, or `Recipe`.
-        embeddings: `Embeddings` (matched by id), or (n, d) rows in the order of the pool.
+        embeddings: `Embeddings` (matched by id), or (n, d) rows in the order of the pool. Methods
+            that need them rank tiles of `Embeddings.constant` last, unless the preset is "paper" or
+            "released".
         tokens: Dense features of t cells of each tile, for "label-noise": `Embeddings` with tokens
             (matched by id), or (n, t, d) in the order of the pool. See
             `foveate.models.dense_features`.
@@ -81,7 +83,8 @@ def rank(
 
     Returns:
         The ranking; its rows are rows of `pool`. ``meta["put_back"]`` is the number of tiles that
-        were moved to the end, ``meta["max_overlap"]`` the share.
+        were moved to the end, ``meta["max_overlap"]`` the share, ``meta["constant"]`` the number of
+        constant tiles among them, if there are any.
 
     Raises:
         UnknownNameError: The method is unknown.
@@ -163,13 +166,15 @@ class Ranker:
         found = self._rank(chosen, arguments, arrays, constrained=True)
         ranked = ~np.isin(found.rows, self.given)
         rows, score = found.rows[ranked], found.score[ranked]
-        put_back = self._constraint.count(self._place[rows])
+        put_back = self._constraint(chosen).count(self._place[rows])
         meta = {
             "method": chosen.name, "options": arguments, "seed": self.seed, "preset": self.preset,
             "max_overlap": self.overlap, "put_back": put_back,
         }  # fmt: skip
         if exponent:
             meta["feature_exponent"] = exponent
+        if self._constraint(chosen).last.size:
+            meta["constant"] = int(np.setdiff1d(self.constant, self.given).size)
         return Ranking(
             rows, score, len(self.pool), self.pool.ids, self._costs, {**found.meta, **meta},
             self.given,
@@ -259,9 +264,30 @@ class Ranker:
         return replace(found, given=self.given)
 
     @cached_property
-    def _constraint(self) -> Constraint:
-        """The constraint in rows of the sorted pool."""
-        return self.constraint.take(self._order)
+    def constant(self) -> NDArray[np.int64]:
+        """Rows of tiles without content (one value in each band), as far as known.
+
+        Empty with the presets of the paper, whose lists may contain such tiles.
+        """
+        none, given = np.empty(0, np.int64), self.embeddings
+        if self.preset != "default" or not isinstance(given, Embeddings) or given.constant is None:
+            return none
+        rows = find_rows(self.pool.ids, given.ids[given.constant])
+        return np.sort(rows[rows >= 0])
+
+    def _constraint(self, method: Method) -> Constraint:
+        """Return the constraint of a method, in rows of the sorted pool.
+
+        Methods that do not read embeddings do not depend on them, so they do not know which tiles
+        are constant.
+        """
+        return self._sorted[1] if "embeddings" in method.needs else self._sorted[0]
+
+    @cached_property
+    def _sorted(self) -> tuple[Constraint, Constraint]:
+        """The constraint in rows of the sorted pool, and the same with constant tiles last."""
+        found = self.constraint.take(self._order)
+        return found, replace(found, last=np.sort(self._place[self.constant]))
 
     @cached_property
     def _costs(self) -> Mapping[str, NDArray[np.float64]]:
@@ -301,7 +327,8 @@ class Ranker:
         given: dict[str, Any] = {
             "ids": self._by_id(self.pool.ids), "seed": self.seed, "progress": self.progress,
         }  # fmt: skip
-        constraint = self._constraint if constrained and not self._constraint.empty else None
+        bound = self._constraint(method)
+        constraint = bound if constrained and not bound.empty else None
         own = {k: v for k, v in options.items() if k not in method.parts}
         if method.parts:
             given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
@@ -311,7 +338,7 @@ class Ranker:
                 given["counts"] = self._by_id(self.pool.counts)
         if method.takes_pictures and self.pixels and self.pool.scenes:
             given["pictures"] = Pictures(self.pool, self._order)
-        initial = self._constraint.given
+        initial = bound.given
         if method.takes_initial and initial.size:
             given["initial"] = initial
         depth = own.get("depth") if method.greedy else None
@@ -350,7 +377,7 @@ class Ranker:
         self, method: Method, options: Mapping[str, Any], *, constrained: bool
     ) -> tuple[object, ...]:
         # By function, because a custom method may have the name of another one.
-        constrained = constrained and not self._constraint.empty
+        constrained = constrained and not self._constraint(method).empty
         return method.function, digest(dict(options)), constrained
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 5  # raised when the output of a step changes for the same inputs
+VERSION = 6  # raised when the output of a step changes for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds: longer forecasts are logged
 TOO_LONG = 7200  # seconds: for longer forecasts, an approximation is suggested
@@ -173,7 +173,14 @@ def select(
 
 def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> None:
     """Log warnings about picks that break rules, and about LC/FD at budgets of at most m."""
-    repeats, overlap = len(selection) - ranking.first_put_back, ranker.overlap
+    blank = constant_picks(selection, ranking, ranker)
+    if blank:
+        logger.warning(
+            "%s: %d of the %d picks %s the same value in all pixels of each band, because no "
+            "other tiles are left. Lower the budget.",
+            name, blank, len(selection), "has" if blank == 1 else "have",
+        )  # fmt: skip
+    repeats, overlap = len(selection) - ranking.first_put_back - blank, ranker.overlap
     if repeats > 0 and not ranker.plain:
         logger.warning(
             "%s: %d of the %d picks break a rule (overlap, distance, groups, quota or strata), "
@@ -194,6 +201,23 @@ def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> N
         )  # fmt: skip
 
 
+def note_constant(ranker: Ranker) -> None:
+    """Log the number of constant tiles."""
+    count = ranker.constant.size
+    if count:
+        logger.warning(
+            "%s the same value in all pixels of each band (blank or filled areas); methods that "
+            "read embeddings rank %s last.",
+            *(("1 tile has", "it") if count == 1 else (f"{count} tiles have", "them")),
+        )
+
+
+def constant_picks(selection: Selection, ranking: Ranking, ranker: Ranker) -> int:
+    """Return the number of constant tiles among the picks of a method that ranks them last."""
+    known = "constant" in ranking.meta
+    return int(np.isin(selection.rows, ranker.constant).sum()) if known else 0
+
+
 def remove_others(run: Run, methods: Collection[str]) -> None:
     """Remove selections of methods that are not in this job.
 
@@ -205,12 +229,14 @@ def remove_others(run: Run, methods: Collection[str]) -> None:
             file.unlink()
 
 
-def facts(name: str, selection: Selection, ranking: Ranking) -> dict[str, Any]:
+def facts(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> dict[str, Any]:
     """Return the summary of one method, JSON-ready."""
+    blank = constant_picks(selection, ranking, ranker)
     return {
         "selected": len(selection),
         "put_back": int(selection.meta["put_back"]),
         "repeats": max(0, len(selection) - ranking.first_put_back),
+        **({"constant_picks": blank} if blank else {}),
         "spent": dict(selection.spent),
         "unspent": dict(selection.unspent),
         "report": {k: v for k, v in selection.meta.items() if k not in ("options", "method")},

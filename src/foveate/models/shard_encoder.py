@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from foveate.files import digest, digest_ids
 from foveate.models.base import ModelHandle
 from foveate.models.load import build_model
 from foveate.run.division import SceneRows
-from foveate.run.shards import Receipt, ShardStore, to_half
+from foveate.run.shard_table import to_half
+from foveate.run.shards import Receipt, ShardStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +56,20 @@ def scene_rows(pool: Pool) -> list[SceneRows]:
     return found
 
 
+class Encoded(NamedTuple):
+    """Result of encoding some tiles.
+
+    Attributes:
+        rows: (m,) rows of the pool.
+        vectors: (m, d) vectors, or (m, t, d) tokens.
+        constant: (m,) bool, tiles whose valid pixels have one value in each band.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.floating]
+    constant: NDArray[np.bool_]
+
+
 @dataclass
 class ShardEncoder:
     """Encoder of the tiles of some parts of scenes; the model is built once.
@@ -81,18 +96,20 @@ class ShardEncoder:
             self.model = build_model(self.model, self.spec.bands, self.spec.scale or ())
         self._rows = rows_of_scenes(self.pool)
 
-    def __call__(self, parts: tuple[Part, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the rows of the pool, (m,), and their vectors, (m, d) or (m, t, d)."""
+    def __call__(self, parts: tuple[Part, ...]) -> Encoded:
+        """Encode the tiles of some parts."""
         rows = np.concatenate([self._rows[p.scene][p.start : p.stop] for p in parts])
         scene = np.repeat([p.scene for p in parts], [p.rows for p in parts])
         self.failed = {}
         found = np.empty((rows.size, *self.spec.row), np.float32)
+        constant = np.zeros(rows.size, bool)
         for positions, batch in _batches(self._read(rows, scene), self.batch_size):
             found[positions] = self._encode(batch)
+            constant[positions] = is_constant(batch)
         if not self.failed:
-            return rows, found
+            return Encoded(rows, found, constant)
         good = ~np.isin(scene, list(self.failed))
-        return rows[good], found[good]
+        return Encoded(rows[good], found[good], constant[good])
 
     def _read(
         self, rows: NDArray[np.int64], scene: NDArray[np.str_]
@@ -129,11 +146,13 @@ class ShardWriter:
         """Write a shard; another process may write the same bytes concurrently."""
         start = time.perf_counter()
         shard = next(shard for shard in self.store.shards if shard.number == number)
-        rows, vectors = self.encoder(shard.parts)
-        failed = self.encoder.failed
-        size = self.store.put(number, self.encoder.pool.ids[rows], vectors, failed)
+        found, failed = self.encoder(shard.parts), self.encoder.failed
+        size = self.store.put(
+            number, self.encoder.pool.ids[found.rows], found.vectors, failed,
+            constant=found.constant,
+        )  # fmt: skip
         receipt = Receipt(
-            number, rows.size, shard.rows - rows.size, failed,
+            number, found.rows.size, shard.rows - found.rows.size, failed,
             round(time.perf_counter() - start, 3), size, f"{socket.gethostname()}:{os.getpid()}",
         )  # fmt: skip
         self.store.sign(receipt)
@@ -147,19 +166,18 @@ class ShardKeeper:
     store: ShardStore
     encoder: ShardEncoder
 
-    def __call__(
-        self, number: int
-    ) -> tuple[Receipt, tuple[NDArray[np.int64], NDArray[np.float16]]]:
-        """Return the receipt of a shard, its rows of the pool and their vectors."""
+    def __call__(self, number: int) -> tuple[Receipt, Encoded]:
+        """Return the receipt of a shard, and its tiles with vectors in float16."""
         start = time.perf_counter()
         shard = next(shard for shard in self.store.shards if shard.number == number)
-        rows, vectors = self.encoder(shard.parts)
-        half = to_half(self.encoder.pool.ids[rows], vectors)
+        found = self.encoder(shard.parts)
+        half = to_half(self.encoder.pool.ids[found.rows], found.vectors)
         seconds = round(time.perf_counter() - start, 3)
         receipt = Receipt(
-            number, rows.size, shard.rows - rows.size, self.encoder.failed, seconds, half.nbytes
-        )
-        return receipt, (rows, half)
+            number, found.rows.size, shard.rows - found.rows.size, self.encoder.failed, seconds,
+            half.nbytes,
+        )  # fmt: skip
+        return receipt, found._replace(vectors=half)
 
 
 def make_writer(store: ShardStore, encoder: Callable[[], ShardEncoder]) -> ShardWriter:
@@ -191,6 +209,25 @@ def _batches(
             del waiting[tile.shape]
     for positions, batch in waiting.values():
         yield positions, np.stack(batch)
+
+
+def is_constant(batch: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which tiles have one value in each band.
+
+    Invalid pixels of a tile have the mean of the others (`fill_invalid`), so they do not count.
+
+    Args:
+        batch: (n, c, h, w).
+
+    Returns:
+        (n,) bool.
+    """
+    first = batch[:, :, :1, :1]
+    # The first row decides for almost all tiles, without a pass over their pixels.
+    maybe = np.flatnonzero((batch[:, :, :1] == first).all(axis=(1, 2, 3)))
+    found = np.zeros(len(batch), bool)
+    found[maybe] = (batch[maybe] == first[maybe]).all(axis=(1, 2, 3))
+    return found
 
 
 def fill_invalid(raster: Raster) -> NDArray[Any]:

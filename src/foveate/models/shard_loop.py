@@ -95,16 +95,21 @@ class ShardLoop:
         shards = tuple(Shard.of(i, key, parts) for i, parts in enumerate(pieces))
         store = ShardStore(Path(), key, shards, self.spec)
         found = np.empty((len(self.pool), *self.spec.row), np.float16)
+        constant = np.zeros(len(self.pool), bool)
         done, failed = np.zeros(len(self.pool), bool), {}
         make = functools.partial(make_keeper, store, self.encoder)
-        for receipt, (rows, vectors) in self._made(store, [s.number for s in shards], make):
-            found[rows], done[rows] = vectors, True
+        for receipt, shard in self._made(store, [s.number for s in shards], make):
+            found[shard.rows], constant[shard.rows] = shard.vectors, shard.constant
+            done[shard.rows] = True
             failed |= receipt.failed
         keep = np.flatnonzero(done & self._readable(failed))
         self._need_some(keep, failed)
+        whole = Embeddings(self.pool.ids, found, self.spec, constant)
         if keep.size == len(self.pool):
-            return Embedded(Embeddings(self.pool.ids, found, self.spec), failed)
-        return Embedded(Embeddings(self.pool.ids[keep], found[keep], self.spec), failed)
+            return Embedded(whole, failed)
+        return Embedded(
+            Embeddings(self.pool.ids[keep], found[keep], self.spec, constant[keep]), failed
+        )
 
     def in_run(self, run: Run) -> Embedded:
         """Embed missing shards into a run.

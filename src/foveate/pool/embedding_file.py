@@ -41,6 +41,7 @@ from foveate.pool.notes import Note, warn
 from foveate.pool.outlines import geometry_column, read_outlines
 from foveate.pool.pool import Pool, row_names
 from foveate.registry import suggest
+from foveate.run.shard_table import CONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ class EmbeddingFile:
         tiles: Table of the tiles of the same run, with outlines and scenes; None if there is none.
         spec: The encoder; if the files do not describe it, its name is that of the column.
         dtype: dtype of the matrix.
+        stored: Whether the files are shards of `embed`.
     """
 
     files: tuple[Path, ...]
@@ -72,6 +74,7 @@ class EmbeddingFile:
     tiles: Path | None
     spec: EncoderSpec
     dtype: np.dtype[Any]
+    stored: bool = False
 
     @classmethod
     def open(
@@ -111,10 +114,10 @@ class EmbeddingFile:
             )  # fmt: skip
         dtype = np.dtype(KINDS[str(element(kind))])
         source = ", ".join(file.name for file in files[:3]) + (" ..." if len(files) > 3 else "")
-        spec = spec or EncoderSpec(
+        given = EncoderSpec(
             name=chosen, dim=0, source=printable(source), dtype=str(element(kind))
-        )
-        return cls(tuple(files), chosen, ids, tiles, spec, dtype)
+        )  # fmt: skip
+        return cls(tuple(files), chosen, ids, tiles, spec or given, dtype, spec is not None)
 
     @property
     def key(self) -> str:
@@ -195,7 +198,10 @@ class EmbeddingFile:
 
     def embeddings(self, pool: Pool, matrix: NDArray[np.floating]) -> Embeddings:
         """Return a matrix created by `vectors`, with the ids of its rows and the encoder."""
-        return Embeddings(pool.ids, matrix, replace(self.spec, dim=matrix.shape[1]))
+        constant, columns = None, pool.attributes
+        if self.stored and columns is not None and CONSTANT in columns:
+            constant = columns.number(CONSTANT) > 0
+        return Embeddings(pool.ids, matrix, replace(self.spec, dim=matrix.shape[1]), constant)
 
     def _ids(self, table: pa.Table, n: int) -> NDArray[np.str_]:
         if self.id_column == NUMBER:

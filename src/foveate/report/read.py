@@ -103,8 +103,10 @@ class MethodData:
     options: dict[str, Any] = field(default_factory=dict)  # option -> value
     report: dict[str, Any] = field(default_factory=dict)
     seconds: float = float("nan")  # time of ranking; NaN if not recorded
-    put_back: int = 0  # tiles ranked last because they overlap an earlier tile
+    put_back: int = 0  # tiles ranked last: they overlap an earlier tile, or are constant
     repeats: int = 0  # picks among these
+    constant: int = 0  # tiles ranked last because they have one value in each band
+    constant_picks: int = 0  # picks among these
 
     @property
     def depth(self) -> int:
@@ -365,6 +367,8 @@ def _methods(run: Run, index: dict[str, int]) -> list[MethodData]:
                 seconds=steps.get(f"rank {name}", {}).get("seconds", float("nan")),
                 put_back=int(summary.get("put_back") or 0),
                 repeats=int(summary.get("repeats") or 0),
+                constant=int(summary.get("report", {}).get("constant") or 0),
+                constant_picks=int(summary.get("constant_picks") or 0),
             )
         )
     return methods

@@ -9,7 +9,6 @@ identify the content, so nothing needs to be recorded afterwards.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +28,7 @@ from foveate.files import (
 from foveate.registry import suggest
 from foveate.run.division import Shard, divide, lacking
 from foveate.run.run import Run
+from foveate.run.shard_table import CONSTANT, constant_of, to_table, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from foveate.run.division import Part, SceneRows
 
-_LARGEST = float(np.finfo(np.float16).max)
-_SMALLEST = float(np.finfo(np.float16).tiny)  # smaller values lose precision or become 0
 _MATRIX, _ROWS, _MANIFEST, _RECEIPTS = "matrix.npy", "rows.npy", "manifest.json", "receipts"
 _FOOTER = b"foveate"
 _STEPS = {False: "embed ", True: "tokens "}
@@ -172,7 +170,7 @@ class ShardStore:
 
     def put(
         self, number: int, ids: NDArray[np.str_], x: NDArray[np.floating],
-        failed: Mapping[str, str] | None = None,
+        failed: Mapping[str, str] | None = None, *, constant: NDArray[np.bool_] | None = None,
     ) -> int:  # fmt: skip
         """Write one shard; return the size of its file in bytes.
 
@@ -181,6 +179,7 @@ class ShardStore:
             ids: (m,) tile ids.
             x: (m, d) vectors, or (m, t, d) tokens; stored as float16.
             failed: Scenes whose tiles are missing from `x` -> error message.
+            constant: (m,) bool, see `Embeddings`; None if the pixels are unknown.
 
         Raises:
             DataError: A vector is not finite in float16.
@@ -188,7 +187,7 @@ class ShardStore:
         """
         key = next(shard.key for shard in self.shards if shard.number == number)
         footer = {"key": key, **({"failed": dict(failed)} if failed else {})}
-        table = _to_table(ids, x, self.spec).replace_schema_metadata(
+        table = to_table(ids, x, self.spec, constant).replace_schema_metadata(
             {_FOOTER: json.dumps(footer).encode()}
         )
         if not any(shard.parts for shard in self.shards):
@@ -313,8 +312,10 @@ class ShardStore:
                 vector.
         """
         matrix, order = self.path / _MATRIX, self.path / _ROWS
-        shard_ids = [text_column(self._read(shard, "tile_id"), "tile_id") for shard in self.shards]
+        tables = [self._read(shard, "tile_id", CONSTANT) for shard in self.shards]
+        shard_ids = [text_column(table, "tile_id") for table in tables]
         stored_ids = np.concatenate([np.empty(0, np.str_), *shard_ids])
+        constant = constant_of(tables)
         # Every matrix has a file of its row order (empty for the order of the shards); without this
         # file, the order of an existing matrix is unknown.
         stored = np.load(order) if order.exists() else None
@@ -335,8 +336,9 @@ class ShardStore:
         shape = (stored_ids.size if rows is None else rows.size, *self.spec.row)
         if not matrix.exists() or not _is_matrix(matrix, shape):
             self._join(matrix, rows, stored_ids.size)
-        names = stored_ids if rows is None else stored_ids[rows]
-        return Embeddings(names, np.load(matrix, mmap_mode="r"), self.spec)
+        if rows is not None:
+            stored_ids, constant = stored_ids[rows], None if constant is None else constant[rows]
+        return Embeddings(stored_ids, np.load(matrix, mmap_mode="r"), self.spec, constant)
 
     def _join(self, matrix: Path, rows: NDArray[np.int64] | None, n: int) -> None:
         """Write the matrix; `rows` are its rows within the `n` rows of the shards, None for all."""
@@ -349,7 +351,7 @@ class ShardStore:
             out = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
             start = 0
             for shard in self.shards:
-                vectors = _vectors(self._read(shard, "embedding"), self.spec.row)
+                vectors = vectors_of(self._read(shard, "embedding"), self.spec.row)
                 at = target[start : start + len(vectors)]
                 out[at[at >= 0]] = vectors[at >= 0]
                 start += len(vectors)
@@ -434,51 +436,8 @@ def slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-.") or "model"
 
 
-def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Convert vectors to contiguous float16.
-
-    Args:
-        ids: (n,) tile ids, for messages.
-        x: (n, d) or (n, t, d) finite values.
-
-    Raises:
-        DataError: A value is not finite in float16, or the values are not all 0 but all are smaller
-            in magnitude than the smallest normal float16.
-    """
-    flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    bad = ~np.isfinite(flat).all(axis=1) | (np.abs(flat) > _LARGEST).any(axis=1)
-    if bad.any():
-        raise DataError(
-            f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN "
-            f"or values beyond {_LARGEST:.0f}",
-            "Embeddings are stored as float16.",
-            "Normalise the output of the model.",
-        )
-    largest = float(np.abs(flat).max(initial=0))
-    if 0 < largest < _SMALLEST:
-        raise DataError(
-            f"all features of {len(x)} tiles from {str(ids[0])!r} on are at most {largest:.3g}",
-            f"Embeddings are stored as float16, which loses precision below {_SMALLEST:.2g}.",
-            "Normalise the output of the model.",
-        )
-    return np.ascontiguousarray(x, np.float16)
-
-
 def _folder(run: Path, key: str, spec: EncoderSpec) -> Path:
     return run / "embeddings" / f"{slug(spec.name)}-{key[:8]}"
-
-
-def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating], spec: EncoderSpec) -> Any:
-    import pyarrow as pa
-
-    flat = pa.array(to_half(ids, x).ravel(), pa.float16())
-    vectors = pa.FixedSizeListArray.from_arrays(flat, math.prod(spec.row))
-    return pa.table({"tile_id": pa.array(ids.astype(object), pa.string()), "embedding": vectors})
-
-
-def _vectors(table: Any, row: tuple[int, ...]) -> NDArray[np.float16]:
-    column = table["embedding"].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, *row)
 
 
 def _foreign(file: Path) -> DataError:

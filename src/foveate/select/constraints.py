@@ -15,6 +15,8 @@ A constraint consists of rules, and rows that are already selected (`given`) cou
 - `Quota`: a largest number of the first k picks with one value. A row that exceeds its quota waits,
   and is taken as soon as the quota allows it; rows that wait until the end are put back.
 - `Strata`: each value has its share of the first k picks. A stratum without rows is skipped.
+
+Rows of `last` are put back from the start, whatever is picked.
 """
 
 from __future__ import annotations
@@ -226,6 +228,7 @@ class Constraint:
         given: (s,) int64 rows that are already selected; they count in the rules and are never
             taken.
         strata: Shares of the picks by value, or None.
+        last: (t,) int64 rows that are put back from the start.
     """
 
     n: int
@@ -233,6 +236,7 @@ class Constraint:
     quotas: tuple[Quota, ...] = ()
     given: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     strata: Strata | None = None
+    last: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def of(
@@ -248,7 +252,12 @@ class Constraint:
 
     @property
     def empty(self) -> bool:
-        """Whether no pick forbids anything."""
+        """Whether no row is ever put back."""
+        return self.fixed and not self.last.size
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no pick forbids anything, so that the same rows are always put back."""
         return not self.rules and not self.waits
 
     @property
@@ -276,6 +285,7 @@ class Constraint:
             tuple(quota for other in every for quota in other.quotas),
             np.unique(np.concatenate([other.given for other in every])),
             strata[0] if strata else None,
+            np.unique(np.concatenate([other.last for other in every])),
         )
 
     def take(self, rows: NDArray[np.int64]) -> Constraint:
@@ -285,7 +295,7 @@ class Constraint:
         return Constraint(
             self.n, tuple(rule.take(rows) for rule in self.rules),
             tuple(quota.take(rows) for quota in self.quotas), np.sort(place[self.given]),
-            None if self.strata is None else self.strata.take(rows),
+            None if self.strata is None else self.strata.take(rows), np.sort(place[self.last]),
         )  # fmt: skip
 
     def up_to(self, k: int) -> Constraint:
@@ -338,9 +348,9 @@ class Constraint:
             if first < order.size:
                 return self.n - self.given.size - first
         open_ = replace(self, quotas=(), strata=None).open() if self.waits else state
-        taken = open_.admit(order)
-        picked = np.concatenate([taken, self.given])
-        return int((~open_.free).sum()) - np.unique(picked).size
+        order = order[self.bound[order]]  # picks of other rows neither forbid nor are forbidden
+        picked = np.union1d(open_.admit(order), self.given)
+        return int((~open_.free).sum()) - picked.size
 
     def open(self, picked: ArrayLike = ()) -> Open:
         """Return the state of the constraint after the given rows.
@@ -360,10 +370,11 @@ class Constraint:
 
     @cached_property
     def bound(self) -> NDArray[np.bool_]:
-        """(n,) bool, rows that a rule affects; in most pools, few rows."""
+        """(n,) bool, rows that a rule or `last` affects; in most pools, few rows."""
         bound = np.zeros(self.n, bool)
         for rule in self.rules:
             bound |= rule.bound
+        bound[self.last] = True
         return bound
 
     def _taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -397,6 +408,7 @@ class Open:
     def __init__(self, constraint: Constraint) -> None:
         self._constraint = constraint
         self.free = np.ones(len(constraint), bool)
+        self.free[constraint.last] = False
         self._picked = np.zeros(len(constraint), bool)
         strata = [] if constraint.strata is None else [constraint.strata]
         limited: list[Quota | Strata] = [*constraint.quotas, *strata]

@@ -78,6 +78,11 @@ def round_robin(
         turn = within // per_turn[groups]
         return np.lexsort((within, groups, turn))
     state = constraint.open()
+    if constraint.fixed:
+        return np.concatenate([
+            _in_turns(np.flatnonzero(free), groups, within, per_turn)
+            for free in (state.free, ~state.free)
+        ])  # fmt: skip
     queues = [iter(rows) for rows in _by_group(groups, within, len(per_turn))]
     taken: list[int] = []
     active = list(range(len(per_turn)))
@@ -96,13 +101,20 @@ def round_robin(
         active = remaining
     skipped = np.ones(len(groups), bool)
     skipped[taken] = False
-    rows = np.flatnonzero(skipped)
-    place = np.empty(len(groups), np.int64)
-    for queue in _by_group(groups[rows], within[rows], len(per_turn)):
-        place[rows[queue]] = np.arange(len(queue))
-    return np.concatenate(
-        [np.array(taken, np.int64), rows[round_robin(groups[rows], place[rows], per_turn)]]
-    )
+    others = _in_turns(np.flatnonzero(skipped), groups, within, per_turn)
+    return np.concatenate([np.array(taken, np.int64), others])
+
+
+def _in_turns(
+    rows: NDArray[np.int64], groups: NDArray[np.integer], within: NDArray[np.integer],
+    per_turn: NDArray[np.integer],
+) -> NDArray[np.int64]:  # fmt: skip
+    """Return some rows in the order of `round_robin` without a constraint."""
+    order = np.lexsort((within[rows], groups[rows]))
+    codes = groups[rows][order]
+    place = np.empty(rows.size, np.int64)
+    place[order] = np.arange(rows.size) - np.searchsorted(codes, codes)
+    return rows[round_robin(groups[rows], place, per_turn)]
 
 
 def _by_group(groups: NDArray[np.integer], within: NDArray[np.integer], k: int) -> list[list[int]]:

@@ -72,7 +72,8 @@ def kcenter(
     taken = 0 if initial is None else initial.size
     if n == taken:
         return Ranking(np.empty(0, np.int64), np.empty(0), n)
-    first = None if taken else first_row(ids, embeddings, seed, start)
+    free = None if constraint is None else constraint.open().free
+    first = None if taken else first_row(ids, embeddings, seed, start, free)
     k = n - taken if depth is None else min(depth, n - taken)
     given: dict[str, Any] = {
         "ties": tie_keys(ids, seed), "start": first, "given": initial, "constraint": constraint,
@@ -93,17 +94,28 @@ def kcenter(
 
 
 def first_row(
-    ids: NDArray[np.str_], embeddings: NDArray[np.floating], seed: int, start: str
-) -> int:
+    ids: NDArray[np.str_], embeddings: NDArray[np.floating], seed: int, start: str,
+    free: NDArray[np.bool_] | None = None,
+) -> int:  # fmt: skip
     """Return the row of the first pick; `embeddings` must not be empty. See `kcenter`.
+
+    Args:
+        ids: (n,) str.
+        embeddings: (n, d) float.
+        seed: Draws the row, or breaks ties.
+        start: "random" or "mean".
+        free: (n,) bool, rows that may be picked; None for all. If there are none, all may be.
 
     Raises:
         ParameterError: `start` is unknown.
     """
     check_start(start)
     if start == "random":
-        return int(rng(seed, "kcenter/start").integers(len(ids)))
-    return int(np.lexsort((tie_keys(ids, seed), -_from_mean(embeddings)))[0])
+        drawn = int(rng(seed, "kcenter/start").integers(len(ids)))
+        order = np.roll(np.arange(len(ids)), -drawn)
+    else:
+        order = np.lexsort((tie_keys(ids, seed), -_from_mean(embeddings)))
+    return int(order[0] if free is None else order[free[order].argmax()])
 
 
 def check_start(start: str) -> None:

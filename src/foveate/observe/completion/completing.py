@@ -32,7 +32,8 @@ from foveate.pool.store import FILES
 from foveate.progress import Meter
 from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
-from foveate.run.shards import ShardStore, load_embeddings, step_name, to_half
+from foveate.run.shard_table import to_half
+from foveate.run.shards import ShardStore, load_embeddings, step_name
 from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from foveate.pool.notes import warn
 from foveate.pool.roles import plain_images
 from foveate.raster import FileSource, crop_geobox, read_ahead
 from foveate.raster.ground import common_ground, one_crs, onto, other_ground, same_extent
-from foveate.run.shards import to_half
+from foveate.run.shard_table import to_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -182,7 +182,7 @@ def _put_back(run: Curated) -> str:
     """Return the number of patches moved to the end of the order; "" without such a rule."""
     summary = run.record.get("summary", {})
     share, rules = summary.get("max_overlap", 1), "quota" in summary
-    counts = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
+    counts = [m.put_back - m.constant for m in run.methods if "put_back" in m.report]
     if (share >= 1 and not rules) or not counts:
         return ""
     low, high = min(counts), max(counts)

@@ -49,11 +49,13 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
                 run.classes[balance.rarest] if balance is not None and even[i] else "",
                 float(shared.mean()) if method.picks.size else 0.0,
                 numbers.overlap_by_chance(degree, method.picks.size),
-                method.put_back,
-                method.repeats,
+                method.put_back - method.constant,
+                method.repeats - method.constant_picks,
                 bound,
                 "quota" in run.record.get("summary", {}),  # present if the run has any rules
                 _wrong_labels(method),
+                method.constant,
+                method.constant_picks,
             )
         )  # fmt: skip
     return found

@@ -60,6 +60,8 @@ class Picks(NamedTuple):
         overlap: Largest allowed share of the area.
         rules: Whether other rules (distance, groups, quotas, strata) also moved patches to the end.
         wrong: Results on wrong labels; None for methods that do not detect them.
+        constant: Number of patches ranked last because they have one value in each band.
+        constant_picks: Number of these that were selected.
     """
 
     method: str
@@ -77,6 +79,8 @@ class Picks(NamedTuple):
     overlap: float = 0.5
     rules: bool = False
     wrong: WrongLabels | None = None
+    constant: int = 0
+    constant_picks: int = 0
 
 
 def kept(found: Picks) -> Headline:
@@ -163,6 +167,7 @@ def _repeats(found: Picks) -> list[str]:
             f"{human.share(found.repeated)} of the picks share pixels with another pick; of random "
             f"picks, {human.share(found.repeated_by_chance)}."
         )
+    rows += _constant(found)
     if found.rules:
         return rows + _broken(found)
     if found.repeats:
@@ -180,6 +185,23 @@ def _repeats(found: Picks) -> list[str]:
             "moved to the end of the ranking."
         )
     return rows
+
+
+def _constant(found: Picks) -> list[str]:
+    """Return the number of patches without content, as a sentence."""
+    if not found.constant:
+        return []
+    one = found.constant == 1
+    text = (
+        f"{human.plural(found.constant, 'patch', 'patches')} {'has' if one else 'have'} the same "
+        f"value in all pixels of each band (blank or filled areas) and {'is' if one else 'are'} "
+        "ranked last"
+    )
+    if found.constant_picks:
+        picks = human.plural(found.kept, "pick")
+        such = "is such a patch" if found.constant_picks == 1 else "are such patches"
+        text += f"; {human.count(found.constant_picks)} of the {picks} {such}"
+    return [text + "."]
 
 
 def _broken(found: Picks) -> list[str]:
