@@ -2,7 +2,7 @@
 
 YAML is read with the core schema of YAML 1.2: ``no``, ``on`` and ``1:30`` are strings; in YAML 1.1
 they are booleans and the number 90. ``010`` is 8 in YAML 1.1 and 10 in YAML 1.2, and raises an
-error.
+error; so does ``1E1``, a string in YAML 1.1 and 10 in YAML 1.2, unless it is written as ``1e1``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from foveate.files import printable, read_text
 
 _KINDS = {".toml": "TOML", ".json": "JSON", ".geojson": "JSON"}
 _ZEROS = re.compile(r"[-+]?0[0-9_]+")
+# Codes such as 0E0 and 1E1, which PyYAML writes without quotes.
+_CODES = re.compile(r"[-+]?(0+[eE][-+]?[0-9]+|[0-9]+E[0-9]+)")
 
 
 class _MisreadError(ValueError):
@@ -106,6 +108,8 @@ def _yaml_loader() -> Any:
                     raise _MisreadError(
                         f"line {line} has the duplicate key {name!r} (first in line {lines[name]})"
                     )
+                if key.tag == "tag:yaml.org,2002:float":
+                    raise _MisreadError(f"line {line} has a number as a key; write '{name}'")
                 lines[name] = line
             return super().construct_mapping(node, deep)
 
@@ -116,10 +120,17 @@ def _yaml_loader() -> Any:
                 f"YAML 1.1; write {number}, or '{node.value}' in quotes for a string"
             )
 
+        def construct_code(self, node: Any) -> Any:
+            raise _MisreadError(
+                f"line {node.start_mark.line + 1} has the number {node.value}; write "
+                f"{float(node.value):g}, or '{node.value}' in quotes for a string"
+            )
+
     core = {
         "null": (r"~|null|Null|NULL|", "~nN\0"),
         "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
         "zeros": (_ZEROS.pattern, "-+0"),
+        "code": (_CODES.pattern, "-+0123456789"),
         "int": (r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
         "float": (
             r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|INF)|\.(nan|NaN)",
@@ -132,4 +143,5 @@ def _yaml_loader() -> Any:
         anchored = re.compile(f"^(?:{pattern})$")
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", anchored, letters)
     Loader.add_constructor("tag:yaml.org,2002:zeros", Loader.construct_zeros)
+    Loader.add_constructor("tag:yaml.org,2002:code", Loader.construct_code)
     return Loader
