@@ -456,3 +456,13 @@ def test_blank_tiles_are_ranked_last_and_stated(tmp_path, caplog):
     embeddings = embed(pool, load_model("builtin"))
     stored, columns = open_embeddings(again.path)
     assert stored.ids[columns.constant].tolist() == embeddings.ids[embeddings.constant].tolist()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("weights", "w.safetensors"), ("model", "timm:resnet18"), ("scale", [(0, 255)])],
+)
+def test_options_of_a_model_for_methods_without_embeddings_are_refused(data, option, value):
+    with pytest.raises(ParameterError, match=f"{option}=.*no effect: random, lc need no embed"):
+        job(data, "random", "lc", **{option: value}).check()
+    assert job(data, "random", preset="paper").check().handle is None

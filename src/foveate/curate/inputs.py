@@ -105,6 +105,28 @@ def _need_others(job: CurateJob) -> None:
             )  # fmt: skip
 
 
+def refuse_model(job: CurateJob, preset: Mapping[str, Any]) -> None:
+    """Refuse settings of a model for methods that need no vectors.
+
+    Args:
+        job: The job.
+        preset: Settings of its preset, which were not given by the user.
+
+    Raises:
+        ParameterError: A setting has no effect.
+    """
+    for name in ("weights", "scale", "model"):
+        value = getattr(job, name)
+        if value not in (type(job).model_fields[name].get_default(), preset.get(name)):
+            raise SettingError(
+                name, repr(value),
+                f"It has no effect: {', '.join(job.chosen_methods())} need"
+                f"{'' if len(job.chosen_methods()) > 1 else 's'} no embeddings.",
+                "Add a method that uses a model, for example --method facility, or leave the "
+                "option out.",
+            )  # fmt: skip
+
+
 def gathered_pool(
     job: CurateJob, file: EmbeddingFile | None, run: Run, progress: ProgressFn | None = None
 ) -> tuple[Pool, str]:

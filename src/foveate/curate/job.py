@@ -16,7 +16,7 @@ from foveate.budget import Budget
 from foveate.curate import steps
 from foveate.curate.changes import note_changes
 from foveate.curate.dense import Dense, prepared
-from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
+from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors, refuse_model
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
@@ -207,6 +207,8 @@ class CurateJob(SpreadJob):
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
         dense = any({"tokens", "cells"} & set(method.needs) for method in methods.values())
+        if not (embeds or dense):
+            refuse_model(self, PRESET_SETTINGS[self.preset])
         handle = self.handle() if (embeds or dense) and file is None else None
         chosen = {name: (methods[name], options[name]) for name in methods}
         return Ready(budget, chosen, handle, file, embeds, dense)
