@@ -199,3 +199,21 @@ def test_area_on_the_ellipsoid():
     assert 0.49 < north / equator < 0.53
     assert geodesic_area(shapely.reverse(degree)).tolist() == [equator, north]
     assert geodesic_area(np.array([], dtype=object)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "units", "said", "unsaid"),
+    [
+        ("pixels=1e9", ["tiles"], "needs imagery. Use a number of tiles (--budget 500) or a share",
+         "pixels=1e9"),
+        ("area=1e9", ["tiles"], "(--budget 500) or a share (10%).", "pixels="),
+        ("area=25%", ["tiles"], "georeferenced scenes. Use 25% instead.", "pixels="),
+        ("area=25%", ["tiles", "pixels"], "Use pixels=25% instead.", "area=25%"),
+        ("bytes=1e9", ["tiles", "area", "ha"], "(--budget 500), a share (10%) or area=25%.", "1e9"),
+    ],
+)  # fmt: skip
+def test_the_hint_names_only_budgets_that_the_pool_has(text, units, said, unsaid):
+    with pytest.raises(BudgetError) as error:
+        Budget.parse(text).resolve({unit: np.ones(3) for unit in units})
+    assert said in str(error.value)
+    assert unsaid not in str(error.value)

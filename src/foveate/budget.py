@@ -26,6 +26,7 @@ _SLACK = 1e-9
 _AMOUNT = re.compile(
     r"^\s*(?:(?P<unit>[^\W\d][^=]*?)\s*(?:=|:(?!.*=)))?\s*(?P<value>[^%\s]+)\s*(?P<share>%)?\s*$"
 )
+_EXAMPLES = {"pixels": "pixels=1e9", "area": "area=25%"}
 _HOW = "Use a number of tiles (--budget 500), a share (10%), or unit=amount (pixels=1e9, area=25%)."
 
 
@@ -126,16 +127,7 @@ class Budget:
         resolved = {}
         for unit, amount in self.limits.items():
             if unit not in costs:
-                raise BudgetError(
-                    f"a budget in {unit!r}",
-                    f"This pool has costs in: {', '.join(sorted(costs))}."
-                    + (" An area needs georeferenced scenes." if unit == "area" else ""),
-                    f"Use {'pixels=' if 'pixels' in costs else ''}{amount} instead."
-                    if unit == "area" and amount.share
-                    else "Use pixels=1e9, or a number of tiles, instead."
-                    if unit == "area"
-                    else _HOW,
-                )
+                raise _no_costs(unit, amount, costs)
             cost = np.asarray(costs[unit], dtype=np.float64)
             if not (np.isfinite(cost) & (cost >= 0)).all():
                 raise DataError(
@@ -163,6 +155,25 @@ class Budget:
                 )
             resolved[unit] = limit
         return resolved
+
+
+def _no_costs(unit: str, amount: Amount, costs: Mapping[str, Any]) -> BudgetError:
+    """Return the error for a unit in which a pool has no costs; the hint names one that it has."""
+    needs = ""
+    if unit in ("area", "ha"):
+        needs = " An area needs georeferenced scenes."
+    elif unit in ("pixels", "bytes"):
+        needs = f" A budget in {unit} needs imagery."
+    other = "pixels=" if "pixels" in costs and unit in ("area", "ha") else ""
+    if amount.share:
+        hint = f"Use {other}{amount} instead."
+    else:
+        ways = ["a number of tiles (--budget 500)", "a share (10%)"]
+        ways += [text for name, text in _EXAMPLES.items() if name in costs]
+        hint = f"Use {', '.join(ways[:-1])} or {ways[-1]}."
+    return BudgetError(
+        f"a budget in {unit!r}", f"This pool has costs in: {', '.join(sorted(costs))}.{needs}", hint
+    )
 
 
 def _parse_amount(part: str) -> tuple[str, Amount]:
