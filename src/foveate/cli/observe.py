@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveate.cli.options import Device, Json, Seed, path_argument, path_option, read_path
-from foveate.cli.show import count, progress_bars, result, said_json
+from foveate.cli.show import progress_bars, result, said_json
 from foveate.errors import ParameterError
 from foveate.tables import GEOMETRY
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,7 +239,7 @@ def _dataset(
     wide = max(len(label) for label in found["each"])
     lines = [
         (
-            f"{name}, {found['split']}: {count(found['images'], 'image')}, {found['tiles'][0]} x "
+            f"{name}, {found['split']}: {plural(found['images'], 'image')}, {found['tiles'][0]} x "
             f"{found['tiles'][1]} tiles each, bands {','.join(found['bands'])}"
         ),
         *said.lines,
@@ -347,7 +348,7 @@ def _text(content: dict[str, Any]) -> str:
     lines = [*words.estimated(content).lines]
     lines.append(f"{_drawn(content)}; {content['found']} of them are positive")
     if content["without_labels"]:
-        lines.append(f"Not counted: {count(content['without_labels'], 'tile')} without labels")
+        lines.append(f"Not counted: {plural(content['without_labels'], 'tile')} without labels")
     if content["truth"] is not None:
         lines.append(f"True total of all labels: {words.quantity(content['truth'])} {unit}")
     if content["repeats"]:
@@ -356,7 +357,7 @@ def _text(content: dict[str, Any]) -> str:
 
 
 def _repeated(found: dict[str, Any]) -> list[str]:
-    lines = [f"Over {count(found['design']['repeats'], 'sample')}:"]
+    lines = [f"Over {plural(found['design']['repeats'], 'sample')}:"]
     for name, title in (("design", "this design"), ("even", "uniform")):
         one = found[name]
         line = f"  {title:<11} coverage {one['coverage']:.1%}"
@@ -367,7 +368,7 @@ def _repeated(found: dict[str, Any]) -> list[str]:
 
 
 def _drawn(content: dict[str, Any]) -> str:
-    text = f"Sample: {content['drawn']} of {count(content['tiles'], 'tile')}, {_BY[content['by']]}"
+    text = f"Sample: {content['drawn']} of {plural(content['tiles'], 'tile')}, {_BY[content['by']]}"
     if content["uncovered"]:
         text += f"; {content['uncovered']} without values of the covariate"
     return text

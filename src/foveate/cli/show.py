@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from foveate.progress import bars
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -64,7 +65,7 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
         left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
         near = found["report"].get("near_ties")
         lines.append(
-            f"  {name:<8} {count(found['selected'], 'tile')} -> {run.path / found['file']}"
+            f"  {name:<8} {plural(found['selected'], 'tile')} -> {run.path / found['file']}"
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )
@@ -78,7 +79,7 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
             f"{name}: {one['in']} newly selected, {one['out']} no longer selected"
             for name, one in changes["methods"].items()
         ]
-        pool = f"{count(changes['added'], 'tile')} added, {changes['gone']} removed"
+        pool = f"{plural(changes['added'], 'tile')} added, {changes['gone']} removed"
         lines.append(f"Changes: {'; '.join([pool, *moved])} -> {changes['file']}")
     return content, "\n".join([*lines, f"Report: {report}"])
 
@@ -94,7 +95,7 @@ def part_made(run: Run, *, as_json: bool) -> None:
 
 def list_failed(failed: dict[str, str]) -> None:
     """Print the skipped scenes and the reasons on stderr."""
-    what = f"{count(len(failed), 'scene')} skipped as unreadable; the same command retries"
+    what = f"{plural(len(failed), 'scene')} skipped as unreadable; the same command retries"
     lines = [f"foveate: {what}:", *(f"  {scene}: {reason}" for scene, reason in failed.items())]
     sys.stderr.write("\n".join(lines) + "\n")
 
@@ -179,7 +180,7 @@ def tuned(run: Run, *, as_json: bool) -> None:
         *_opening(run),
         *said.lines,
         f"Images: {images}; {data['texts']:,} different texts",
-        f"Training: {count(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
+        f"Training: {plural(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
         _columns("", ["R@1", "@5", "@10", "R@1", "@5", "@10"], "zero-shot top-1"),
     ]
     for split, found in summary["evaluation"].items():
@@ -199,11 +200,6 @@ _UNITS = {"area": "m2"}
 _LISTED = 20  # maximum number of listed labels
 
 
-def count(number: int, noun: str) -> str:
-    """Format a number with its noun."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def _opening(run: Run) -> list[str]:
     """Return the first lines of all jobs: pool and model."""
     summary = run.record["summary"]
@@ -211,9 +207,9 @@ def _opening(run: Run) -> list[str]:
     lines = []
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
-    text = f"Pool: {count(pool['tiles'], 'tile')}"
+    text = f"Pool: {plural(pool['tiles'], 'tile')}"
     if pool["scenes"]:
-        text += f" of {count(pool['scenes'], 'scene')}, {count(pool['bands'], 'band')}, "
+        text += f" of {plural(pool['scenes'], 'scene')}, {plural(pool['bands'], 'band')}, "
         text += pool["dtype"]
     elif pool["georeferenced"]:
         text += ", with coordinates"
@@ -249,5 +245,5 @@ def _labels(summary: dict[str, Any]) -> list[str]:
         )
     more = order[_LISTED:]
     if more:
-        lines.append(f"  and {len(more)} more with {count(sum(n for _, n in more), 'tile')}")
+        lines.append(f"  and {len(more)} more with {plural(sum(n for _, n in more), 'tile')}")
     return lines

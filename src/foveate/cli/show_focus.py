@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.cli.show import count, result, said_json
+from foveate.cli.show import result, said_json
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from foveate.run import Run
@@ -28,7 +29,7 @@ def scorer_trained(run: Run, *, as_json: bool) -> None:
     """Print the result of the training of a scorer."""
     summary = run.record["summary"]
     measures, training, images = (summary[name] for name in ("measures", "training", "images"))
-    held_out = count(measures["images"], "image")
+    held_out = plural(measures["images"], "image")
     lines = [] if run.worked else ["Nothing to do: this run is complete, and nothing has changed."]
     agrees = (
         f"rank correlation {measures['spearman']:.2f}; of the {measures['regions']} best cells "
@@ -42,7 +43,7 @@ def scorer_trained(run: Run, *, as_json: bool) -> None:
     lines += [
         f"Model: {summary['model']['name']}, {summary['mode']}, goal {summary['goal']}",
         f"Images: {images['train']} train, {images['val']} val, {images['test']} test",
-        f"Training: {count(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
+        f"Training: {plural(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
         f"On {held_out} held out, compared with computed scores: {agrees}",
         f"Looks at these images: {saves}",
         f"Usage: foveate focus look ... --scorer {run.path}",

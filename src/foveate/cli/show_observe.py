@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from foveate.cli.show import count, result, said_json
+from foveate.cli.show import result, said_json
 from foveate.files import read_json
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,8 @@ def pair_lines(summary: dict[str, Any]) -> list[str]:
     rows, cols = pairs["tiles"]
     each = f"{rows} x {cols} tiles each" if pairs["grids"] == 1 else f"up to {rows} x {cols} tiles"
     lines = [
-        f"Pairs: {count(pool['scenes'], 'scene')} in {count(pairs['groups'], 'group')}, "
-        f"{each}: {count(pool['tiles'], 'tile')}"
+        f"Pairs: {plural(pool['scenes'], 'scene')} in {plural(pairs['groups'], 'group')}, "
+        f"{each}: {plural(pool['tiles'], 'tile')}"
         + (f"; {pool['excluded']} excluded as empty" if pool["excluded"] else "")
     ]
     overviews = f"{pairs['overviews']}, ratio {_span(pairs['ratio'])}"
@@ -113,7 +114,7 @@ def _figures(evaluation: dict[str, Any]) -> list[str]:
         ("selected tiles, completed", completions["ours"][key]),
         ("all tiles in HR", completions["full"][key]),
     ]
-    tiles = count(evaluation["tiles"], evaluation["split"] + " tile")
+    tiles = plural(evaluation["tiles"], evaluation["split"] + " tile")
     lines = [f"At OBR {obr:g}, {name} of {tiles}:"]
     lines += [f"  {what:<26} {value:.3f}" for what, value in rows if value is not None]
     return lines
@@ -148,11 +149,11 @@ def selected_text(run: Run) -> str:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
     lines += headlines(run.path)[""].lines
     lines.append(
-        f"Tiles: {found['tiles']:,} of {count(found['scenes'], 'scene')}, {_side(found['tile'])}"
+        f"Tiles: {found['tiles']:,} of {plural(found['scenes'], 'scene')}, {_side(found['tile'])}"
         + (f"; {pool['excluded']} excluded as empty" if pool["excluded"] else "")
     )
     lines.append(
-        f"Selected: {count(found['chosen'], 'tile')} by {_by(found)} -> "
+        f"Selected: {plural(found['chosen'], 'tile')} by {_by(found)} -> "
         f"{run.path / 'selection/tiles.parquet'}"
     )
     spread = found["per_scene"]
