@@ -141,6 +141,65 @@ def test_tiles_in_polygons_leave(images, tmp_path):
         Exclusion(geojson(tmp_path / "c.geojson", shapely.box(14, 35, 16, 37)))(pool)
 
 
+@pytest.mark.parametrize(
+    "crs",
+    [
+        {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}},
+        {"type": "EPSG", "properties": {"code": 32633}},
+        "EPSG:32633",
+    ],
+)
+def test_polygons_in_the_crs_of_the_member_crs(images, tmp_path, crs):
+    pool = open_pool(images, tile=TILE)
+    path = tmp_path / "a.geojson"
+    geojson(path, shapely.box(5e5 + 1, 4e6 - 79, 5e5 + 79, 4e6 - 1))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "crs": crs}))
+    assert set(Exclusion(str(path))(pool).excluded) == {pool.ids[0]}
+
+
+def test_a_crs_of_excluded_areas_that_is_none(images, tmp_path):
+    path = tmp_path / "a.geojson"
+    geojson(path, shapely.box(0, 0, 1, 1))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "crs": "EPSG:0"}))
+    with pytest.raises(DataError, match=r"in the CRS .*EPSG:0.*ogr2ogr"):
+        read_polygons(path)
+
+
+def test_polygons_in_metres_across_180_degrees(tmp_path):
+    path = tmp_path / "a.geojson"
+    geojson(path, shapely.box(1.8e5, 8e6, 2.1e5, 8.01e6))  # about 179.99 to -179.73 degrees
+    path.write_text(json.dumps({**json.loads(path.read_text()), "crs": "EPSG:32701"}))
+    polygons, _ = read_polygons(path)
+    west, _, east, _ = shapely.bounds(shapely.get_parts(polygons)).T
+    assert (east - west).max() < 1
+    assert {float(west.min()), float(east.max())} == {-180.0, 180.0}
+
+
+@pytest.mark.parametrize("ending", ["geojson", "parquet"])
+def test_features_without_polygons_are_counted_and_the_others_exclude(images, tmp_path, ending):
+    import pyarrow as pa
+
+    from foveate.files import write_parquet
+
+    pool = open_pool(images, tile=TILE)
+    path, line = tmp_path / f"a.{ending}", shapely.LineString([(0, 0), (1, 1)])
+    shapes = [pool.footprints()[0], None, line, shapely.Polygon()]
+    if ending == "parquet":
+        table = pa.table({"geometry": pa.array(shapely.to_wkb(shapes[:3]), pa.binary())})
+        write_parquet(path, table, geo={"geometry": None})
+    else:
+        features = [
+            {"type": "Feature", "geometry": shape and shapely.geometry.mapping(shape)}
+            for shape in shapes[:3]
+        ]
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    found = Exclusion(str(path), 0.01)(pool)
+    assert set(found.excluded) == {pool.ids[0]}
+    said = [note.text for note in found.notes]
+    assert f"1 of 3 features in a.{ending} has no geometry and excludes nothing" in said
+    assert any("1 of 2 shapes" in text and "LineString" in text for text in said)
+
+
 def test_excluded_areas_beside_the_pool_are_noted(images, tmp_path):
     pool = open_pool(images, tile=TILE)
     swapped = shapely.transform(pool.footprints()[0], lambda xy: xy[:, ::-1])
@@ -195,5 +254,13 @@ def test_excluded_ground_that_is_none(images, tmp_path):
         read_polygons(tmp_path / "b.geojson")
     with pytest.raises(DataError, match=r"no polygons.*ogr2ogr"):
         read_polygons(geojson(tmp_path / "c.geojson", shapely.box(5e5, 4e6, 6e5, 5e6)))
-    with pytest.raises(DataError, match="no polygons"):
+    with pytest.raises(DataError, match="no polygons: it contains Point"):
         read_polygons(geojson(tmp_path / "d.geojson", shapely.Point(0, 0)))
+    lines = shapely.LineString([(0, 0), (1, 1)])
+    with pytest.raises(DataError, match=r"it contains LineString.*Widen lines"):
+        read_polygons(geojson(tmp_path / "e.geojson", lines))
+    with pytest.raises(DataError, match=r"it contains no shapes.*omit the option"):
+        read_polygons(geojson(tmp_path / "f.geojson"))
+    (tmp_path / "g.geojson").write_text("")
+    with pytest.raises(DataError, match=r"g.geojson' is empty.*omit the option"):
+        read_polygons(tmp_path / "g.geojson")

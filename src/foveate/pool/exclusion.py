@@ -15,14 +15,20 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import GIVEN, printable, read_parquet, read_text
+from foveate.pool.antimeridian import cut, joined
 from foveate.pool.embedding_sources import SUFFIXES
+from foveate.pool.geojson import stated_crs, to_lonlat
 from foveate.pool.notes import Note, warn
-from foveate.pool.outlines import read_shapes
+from foveate.pool.outlines import geometry_column, read_shapes
 from foveate.pool.quality import leave_out
 from foveate.raster import SUFFIXES as RASTERS
+from foveate.raster.place import in_degrees
 from foveate.raster.warped import bad_share
+from foveate.wording import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from foveate.pool.pool import Pool
@@ -56,7 +62,10 @@ class Exclusion:
                 "Use --quality with a raster for each image.",
             )
         raster = Path(self.path).suffix.lower() in RASTERS
-        share = _of_raster(pool, self.path) if raster else _of_polygons(pool, self.path)
+        share, notes = (
+            (_of_raster(pool, self.path), ()) if raster else _of_polygons(pool, self.path)
+        )
+        pool = replace(pool, notes=(*pool.notes, *notes))
         name = printable(Path(self.path).name)
         if not share.any():
             note = Note(
@@ -70,8 +79,14 @@ class Exclusion:
         )  # fmt: skip
 
 
-def read_polygons(path: str | Path) -> NDArray[np.object_]:
+def read_polygons(path: str | Path) -> tuple[NDArray[np.object_], tuple[Note, ...]]:
     """Read polygons in longitude and latitude.
+
+    Args:
+        path: GeoParquet, or GeoJSON in longitude and latitude or in the CRS of its member ``crs``.
+
+    Returns:
+        (n,) polygons and multipolygons, and notes that count other features, which are ignored.
 
     Raises:
         DataError: The file cannot be read, or contains no polygons.
@@ -79,45 +94,113 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
     import shapely
 
     name = repr(printable(str(path)))
-    if Path(path).suffix.lower() in SUFFIXES:
-        _, shapes = read_shapes(
-            read_parquet(path, hint=GIVEN), path, "Excluded areas must be polygons."
-        )
-    else:
-        try:
-            content = json.loads(read_text(path, "file of polygons"))
-            shapes = np.array(
-                [shapely.geometry.shape(geometry) for geometry in _geometries(content)], object
-            )
-        except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as e:
-            raise DataError(
-                f"cannot read {name} as GeoJSON: {e}",
-                "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster.",
-                "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
-            ) from e
-    shapes = np.asarray(shapely.get_parts(shapes), object)  # also of collections
+    parquet = Path(path).suffix.lower() in SUFFIXES
+    given = np.asarray((_read_parquet if parquet else _read_geojson)(path), object)
+    known = given[~(shapely.is_missing(given) | shapely.is_empty(given))]
+    shapes = np.asarray(shapely.get_parts(known), object)  # also of collections
     polygons = shapes[np.isin(shapely.get_type_id(shapes), (3, 6))]
-    at = np.abs(shapely.get_coordinates(polygons))
-    if not at.size or not (at <= (360, 90)).all():
+    if not polygons.size:
+        kinds = sorted({shape.geom_type for shape in shapes})
+        raise DataError(
+            f"{name} has no polygons: " + (f"it contains {', '.join(kinds)}" if kinds else "it "
+            "contains no shapes"),
+            "Excluded areas must be polygons in longitude and latitude, or a raster.",
+            "Widen lines and points to polygons, for example by ST_Buffer in ogr2ogr -sql."
+            if kinds
+            else "Check the file, or omit the option.",
+        )  # fmt: skip
+    if not (np.abs(shapely.get_coordinates(polygons)) <= (360, 90)).all():
         raise DataError(
             f"{name} has no polygons in longitude and latitude",
             "Excluded areas must be polygons in longitude and latitude.",
             "Transform them: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
         )
-    return shapely.make_valid(polygons)
+    return shapely.make_valid(polygons), warn(_ignored(path, given, known, shapes))
+
+
+def _ignored(path: str | Path, given: Any, known: Any, shapes: Any) -> Iterator[Note]:
+    """Yield notes on features without geometry, and on shapes that are no polygons."""
+    import shapely
+
+    name = printable(Path(path).name)
+    if without := len(given) - len(known):
+        yield Note(
+            "place",
+            f"{without} of {plural(len(given), 'feature')} in {name} "
+            f"{'has' if without == 1 else 'have'} no geometry and exclude"
+            f"{'s' if without == 1 else ''} nothing",
+        )
+    others = shapes[~np.isin(shapely.get_type_id(shapes), (3, 6))]
+    if others.size:
+        yield Note(
+            "place",
+            f"{others.size} of {plural(len(shapes), 'shape')} in {name} "
+            f"{'is no polygon and excludes' if others.size == 1 else 'are no polygons and exclude'}"
+            f" nothing; the first is a {others[0].geom_type}",
+        )
+
+
+def _read_parquet(path: str | Path) -> NDArray[np.object_]:
+    """Return the shapes of all rows; None for a row without geometry."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = read_parquet(path, hint=GIVEN)
+    column = geometry_column(table.schema)
+    present = pc.call_function("is_valid", [table[column]]) if column else None
+    shapes = np.full(table.num_rows, None, object)
+    filled = np.ones(table.num_rows, bool) if present is None else np.asarray(present, bool)
+    _, shapes[filled] = read_shapes(
+        table.filter(pa.array(filled)), path, "Excluded areas must be polygons."
+    )
+    return shapes
+
+
+def _read_geojson(path: str | Path) -> NDArray[np.object_]:
+    """Return the shapes of all features; None for a feature without geometry."""
+    import shapely
+
+    text = read_text(path, "file of polygons")
+    if not text.strip():
+        raise DataError(
+            f"{printable(str(path))!r} is empty",
+            "Excluded areas must be polygons in longitude and latitude, or a raster.",
+            "Check the file, or omit the option.",
+        )
+    try:
+        content = json.loads(text)
+        geometries = _geometries(content)
+        shapes = np.full(len(geometries), None, object)
+        shapes[:] = [None if part is None else shapely.geometry.shape(part) for part in geometries]
+        crs = content.get("crs")
+    except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise DataError(
+            f"cannot read {printable(str(path))!r} as GeoJSON: {error}",
+            "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster.",
+            "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
+        ) from error
+    move = to_lonlat(crs, path)
+    if move is None:
+        return shapes
+    moved = shapely.transform(
+        shapely.force_2d(shapes), lambda xy: np.stack(move.transform(*xy.T), axis=1)
+    )
+    # Polygons in metres across 180 degrees get longitudes from either side of it.
+    return cut(moved if in_degrees(str(stated_crs(crs))) else joined(moved))
 
 
 def _geometries(content: Any) -> list[Any]:
     if content["type"] == "FeatureCollection":
-        return [feature["geometry"] for feature in content["features"] if feature["geometry"]]
-    return [content["geometry"]] if content["type"] == "Feature" else [content]
+        return [feature["geometry"] or None for feature in content["features"]]
+    return [content["geometry"] or None] if content["type"] == "Feature" else [content]
 
 
-def _of_polygons(pool: Pool, path: str) -> NDArray[np.float64]:
-    """Return the share of each tile that lies in polygons; 0 or 1 for points."""
+def _of_polygons(pool: Pool, path: str) -> tuple[NDArray[np.float64], tuple[Note, ...]]:
+    """Return the share of each tile that lies in polygons (0 or 1 for points), and notes."""
     import shapely
 
-    ground = np.asarray(shapely.get_parts(shapely.union_all(read_polygons(path))), dtype=object)
+    polygons, notes = read_polygons(path)
+    ground = np.asarray(shapely.get_parts(shapely.union_all(polygons)), dtype=object)
     tree, share = shapely.STRtree(ground), np.zeros(len(pool))
     for start in range(0, len(pool), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(pool)))
@@ -127,7 +210,7 @@ def _of_polygons(pool: Pool, path: str) -> NDArray[np.float64]:
         area, hit = shapely.area(shapes), np.bincount(tile, minlength=rows.size) > 0
         covered = np.bincount(tile, common, rows.size)
         share[rows] = np.where(area > 0, covered / np.where(area > 0, area, 1), hit)
-    return share
+    return share, notes
 
 
 def _of_raster(pool: Pool, path: str) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ CRS of the file's member ``crs``, which GeoJSON had until 2016 and GDAL still wr
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from foveate.documents import read_document
 from foveate.errors import DataError, ParameterError
 from foveate.models.heads import same_name
 from foveate.pool.antimeridian import cut, joined
+from foveate.pool.geojson import to_lonlat
 from foveate.pool.names import Names
-from foveate.raster.place import WGS84, transformer
+from foveate.raster.place import WGS84
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def read_objects(path: str | Path) -> Objects:
             f"{str(path)!r} is not a FeatureCollection",
             "Objects must be GeoJSON features with a property 'kind'.",
         )
-    to_lonlat = _transformer(content.get("crs"), path)
+    move = to_lonlat(content.get("crs"), path)
     parsed = [
-        _feature(item, f"the object number {i} of {str(path)!r}", to_lonlat)
+        _feature(item, f"the object number {i} of {str(path)!r}", move)
         for i, item in enumerate(features, 1)
     ]
     shapes = np.empty(len(parsed), dtype=object)
@@ -100,38 +100,7 @@ def _read(path: str | Path) -> Any:
     return read_document(path, "objects", "Objects must be GeoJSON.", "JSON")
 
 
-def _transformer(crs: Any, path: str | Path) -> Transformer | None:
-    """Return the transformer from the CRS of a file to WGS84; None for a file without a CRS.
-
-    Raises:
-        DataError: The CRS is unknown, or cannot be transformed to WGS84.
-    """
-    from pyproj.exceptions import CRSError
-
-    if crs is None:
-        return None
-    properties = crs.get("properties") if isinstance(crs, dict) else None
-    name = (
-        (properties.get("name") or properties.get("code")) if isinstance(properties, dict) else None
-    )
-    name = crs if isinstance(crs, str) else name
-    try:
-        to_lonlat = transformer(f"EPSG:{name}" if isinstance(name, int) else str(name))
-    except CRSError:
-        to_lonlat = None
-    if to_lonlat is None:
-        raise DataError(
-            f"{str(path)!r} is in the CRS {json.dumps(name if name is not None else crs)}",
-            f"The member 'crs' must be a CRS that can be transformed to {WGS84}.",
-            "Convert the file with software that supports the CRS: "
-            f"ogr2ogr -t_srs {WGS84} OBJECTS.geojson {path}",
-        )
-    return to_lonlat
-
-
-def _feature(
-    item: Any, what: str, to_lonlat: Transformer | None
-) -> tuple[str, str, list[float], Any]:
+def _feature(item: Any, what: str, move: Transformer | None) -> tuple[str, str, list[float], Any]:
     """Return kind, scene, box and geometry of a feature."""
     properties = item.get("properties") if isinstance(item, dict) else None
     kind = properties.get("kind") if isinstance(properties, dict) else None
@@ -141,7 +110,7 @@ def _feature(
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     box = [float(v) for v in values if v is not None] if numbers else [np.nan] * 4
     geometry = item.get("geometry")
-    shape = None if geometry is None else _shape(geometry, what, to_lonlat)
+    shape = None if geometry is None else _shape(geometry, what, move)
     scene = properties.get("scene")
     if shape is None and not (numbers and isinstance(scene, str)):
         raise DataError(
@@ -151,7 +120,7 @@ def _feature(
     return kind, scene if isinstance(scene, str) else "", box, shape
 
 
-def _shape(geometry: Any, what: str, to_lonlat: Transformer | None) -> Any:
+def _shape(geometry: Any, what: str, move: Transformer | None) -> Any:
     """Return a geometry in longitude and latitude, None for an empty geometry.
 
     Raises:
@@ -177,8 +146,8 @@ def _shape(geometry: Any, what: str, to_lonlat: Transformer | None) -> Any:
         ) from error
     if ok and not xy.size:
         return None
-    if ok and to_lonlat is not None:
-        parsed = shapely.transform(parsed, _transform_function(to_lonlat))
+    if ok and move is not None:
+        parsed = shapely.transform(parsed, _transform_function(move))
         xy = shapely.get_coordinates(parsed)
         ok = bool(np.isfinite(xy).all())
     if not ok or np.abs(xy[:, 0]).max() > _MAX_LONGITUDE or np.abs(xy[:, 1]).max() > 90:
@@ -186,9 +155,7 @@ def _shape(geometry: Any, what: str, to_lonlat: Transformer | None) -> Any:
         raise DataError(
             f"{what} is at x = {x:.10g}, y = {y:.10g}",
             "Coordinates must be longitude (-180 to 180), then latitude (-90 to 90), in degrees"
-            + (
-                ", unless the file has a CRS." if to_lonlat is None else ", in the CRS of the file."
-            ),
+            + (", unless the file has a CRS." if move is None else ", in the CRS of the file."),
             "Exchange x and y if latitude comes first. If the coordinates are in another CRS, "
             f"convert the file: ogr2ogr -s_srs EPSG:... -t_srs {WGS84} OBJECTS.geojson FILE",
         )
@@ -196,9 +163,9 @@ def _shape(geometry: Any, what: str, to_lonlat: Transformer | None) -> Any:
 
 
 def _transform_function(
-    to_lonlat: Transformer,
+    move: Transformer,
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    return lambda xy: np.stack(to_lonlat.transform(*xy.T), axis=1)
+    return lambda xy: np.stack(move.transform(*xy.T), axis=1)
 
 
 logger = logging.getLogger("foveate")
