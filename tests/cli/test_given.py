@@ -29,9 +29,15 @@ from foveate.run import Run
         ["export", "", "--to", "csv", "--out", "a.csv"],
         ["report", ""],
         ["world", "--out", ""],
+        ["focus", "look", "im", "--query", "", "--out", "r"],
+        ["focus", "look", "im", "--query=", "--out", "r"],
+        ["focus", "look", "im", "--goal", "", "--out", "r"],
+        ["models", "--check", ""],
+        ["observe", "search", "run", "--text", "", "--concept", "water"],
+        ["export", "run", "--to", "csv", "--datetime", "", "--out", "a.csv"],
     ],
 )
-def test_an_empty_path_is_refused_for_every_argument_and_option(
+def test_an_empty_value_is_refused_for_every_argument_and_option(
     typed, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -54,3 +60,8 @@ def test_an_empty_path_is_refused_in_python(tmp_path, monkeypatch):
     ):
         with pytest.raises(FoveateError, match=r"path.*is an empty string.*shell variables"):
             call()
+
+
+def test_an_option_with_an_empty_value_is_named(capsys):
+    assert main(["focus", "look", "im", "--query=", "--out", "r", "--json"]) == 1
+    assert "--query ''" in capsys.readouterr().out

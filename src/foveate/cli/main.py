@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import sys
 from typing import TYPE_CHECKING, cast
 
-from foveate.errors import FoveateError
+from foveate.errors import FoveateError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -63,6 +64,7 @@ def _run(arguments: list[str]) -> int:
 
     as_json = "--json" in arguments
     try:
+        _refuse_empty(arguments)
         # Outside of standalone mode typer returns the code of an Exit, also for Ctrl-C.
         status = app(arguments, standalone_mode=False, prog_name="foveate")
         if status == STOPPED:
@@ -74,6 +76,22 @@ def _run(arguments: list[str]) -> int:
             raise
         return _fail(*_explain(error), as_json=as_json)
     return status if isinstance(status, int) else OK
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Check that no option has an empty value: it would count as not given.
+
+    Raises:
+        ParameterError: The value of an option is empty.
+    """
+    for before, argument in itertools.pairwise(["", *arguments]):
+        flag = before if argument == "" else argument.removesuffix("=")
+        if flag.startswith("--") and flag != argument and "=" not in flag:
+            raise ParameterError(
+                f"{flag} ''",
+                "The value of an option must not be empty.",
+                "Check that shell variables are set, or omit the option.",
+            )
 
 
 @contextlib.contextmanager
