@@ -6,7 +6,7 @@ import pytest
 import typer
 from toy_job import ToyJob
 
-from foveate.cli.fields import JobCommand, group
+from foveate.cli.fields import JobCommand, _shown, group
 from foveate.run import Run
 from foveate.run.job import SettingError
 
@@ -116,6 +116,14 @@ def test_every_option_of_every_command_has_a_help_and_a_panel():
             assert parameter.rich_help_panel in (*PANELS, None), (command.name, parameter.name)
         assert command.example.startswith("foveate ")
         assert command.help.endswith(".")
+
+
+def test_defaults_are_shown_as_they_are_typed():
+    from foveate.bench.observe.job import BenchJob
+    from foveate.observe.build.job import BuildJob
+
+    assert _shown(BenchJob.model_fields["top_k"]) == "20,100"
+    assert _shown(BuildJob.model_fields["tiles"]) == "10x10"
 
 
 def test_a_record_of_an_earlier_version_is_read():

@@ -247,7 +247,8 @@ def _shown(field: FieldInfo) -> str:
     if value is True:
         return "yes"
     if isinstance(value, list | tuple):
-        return ("x" if all(isinstance(v, int) for v in value) else ",").join(map(str, value))
+        shape = isinstance(value, tuple) and all(isinstance(v, int) for v in value)  # ROWSxCOLS
+        return ("x" if shape else ",").join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
