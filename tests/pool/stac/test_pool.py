@@ -238,6 +238,17 @@ def test_ids_shared_by_collections_are_prefixed(tmp_path):
     other["assets"]["red"]["title"] = "another"
     pool = opened(write_list(tmp_path, [*items, other, items[0]]), measure=False)
     assert [scene.scene_id for scene in pool.scenes] == ["naip/S0", "s2/S0"]
+    assert pool.notes[0].text == "1 item is listed more than once and read once; it is 'S0'"
+
+
+def test_items_listed_more_than_once_are_counted(tmp_path):
+    items = [write_item(tmp_path, i) for i in range(3)]
+    pool = opened(write_list(tmp_path, [*items, items[0], items[0], items[2]]), measure=False)
+    assert len(pool.scenes) == 3
+    assert (
+        pool.notes[0].text == "2 items are listed more than once and read once; the first is 'S0'"
+    )
+    assert pool.notes[0].items == ("S0", "S2")
 
 
 def test_masks_are_paired_with_items_by_name(tmp_path):

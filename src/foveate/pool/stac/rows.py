@@ -13,9 +13,10 @@ from foveate.pool.stac.asset_source import AssetSource, need_asset
 from foveate.pool.stac.assets import bands_of, facts_of, quality_kind, quality_of
 from foveate.pool.stac.items import read_items
 from foveate.pool.stac.search import moments
+from foveate.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from foveate.pool.stac.assets import Facts
     from foveate.pool.stac.items import Item
@@ -77,6 +78,7 @@ def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], 
     """
     found: dict[tuple[str, str], ItemScene] = {}
     left: Counter[str] = Counter()  # skipped items by the option that excludes them
+    repeated: list[str] = []
     for path in paths:
         for item in read_items(path, search):
             why = search.why_not(item.content)
@@ -91,10 +93,13 @@ def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], 
                     "Item ids must be unique within a collection.",
                     "Remove one of them.",
                 )  # fmt: skip
+            if key in found:
+                repeated.append(item.name)
             found[key] = scene
     if not found:
         raise _nothing(paths, left)
-    return _with_names(found), _notes(left, len(found), list(found.values()), search)
+    notes = _notes(left, len(found), list(found.values()), search)
+    return _with_names(found), [*_repeated_notes(repeated), *notes]
 
 
 def _scene(item: Item, search: Search) -> ItemScene:
@@ -149,6 +154,16 @@ def _nothing(paths: Sequence[str], left: Counter[str]) -> DataError:
         "An item without a date, a location or eo:cloud_cover does not match a condition on it.",
         f"Widen {max(left, key=left.__getitem__)}.",
     )
+
+
+def _repeated_notes(names: Sequence[str]) -> Iterator[Note]:
+    """Yield a note on items that are listed again with the same assets."""
+    items = tuple(dict.fromkeys(names))
+    if items:
+        what = plural(len(items), "item is", "items are")
+        which = "the first" if len(items) > 1 else "it"
+        text = f"{what} listed more than once and read once; {which} is {items[0]!r}"
+        yield Note("files", text, items=items)
 
 
 def _notes(
