@@ -111,6 +111,9 @@ def test_no_georeference(tmp_path, to):
 def test_unknown_names(run, tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'geojson'"):
         export_run(run, "geojsn", tmp_path / "x.geojson")
+    for other in ("shp", "GPKG", ".kml"):
+        with pytest.raises(UnknownNameError, match=r"Known: geojson.*Use --to geojson.*ogr2ogr"):
+            export_run(run, other, tmp_path / "x.shp")
     with pytest.raises(UnknownNameError, match="It has: lc, fa"):
         export_run(run, "csv", tmp_path / "x.csv", ["fb"])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveate.errors import ParameterError
+from foveate.errors import ParameterError, UnknownNameError
 from foveate.export.table import Export, run_table
 from foveate.registry import Registry
 from foveate.run import Run
@@ -34,6 +34,12 @@ TARGETS: Registry[Target] = Registry(
         "stac": "foveate.export.stac:TARGET",
         "embeddings": "foveate.export.embeddings:TARGET",
     },
+)
+
+
+# Vector formats of GIS programs, to which geojson and geoparquet are the nearest targets.
+_VECTORS = frozenset(
+    {"shp", "shapefile", "gpkg", "geopackage", "fgb", "flatgeobuf", "kml", "kmz", "gml", "gpx"}
 )
 
 
@@ -73,6 +79,12 @@ def export_run(
             target requires geometry, or its images have moved and the target requires pixels.
         StorageError: `out` cannot be written.
     """
+    if to.lower().lstrip(".") in _VECTORS:
+        raise UnknownNameError(
+            f"unknown export target {to!r}", f"Known: {', '.join(TARGETS)}.",
+            "GIS programs read geojson and geoparquet. Use --to geojson; to convert the file: "
+            "ogr2ogr OUT selection.geojson",
+        )  # fmt: skip
     target = TARGETS.get(to)
     if previews and not target.previews:
         supported = [name for name in TARGETS if TARGETS.get(name).previews]
