@@ -462,9 +462,10 @@ class CompleteJob(Job):
 
         from foveate.observe.completion.check_hr import check_like, hr_cautions
         from foveate.observe.completion.match_hr import MatchedHR, match_hr_tiles
-        from foveate.observe.observer import Observer
+        from foveate.observe.observer import Observer, recorded_observer
 
-        observer = Observer.load(self.observer or chosen.observer, device=self.device)
+        folder = self.observer or recorded_observer(chosen.observer, root)
+        observer = Observer.load(folder, device=self.device)
         selected = load_selected(root, observer)
         matched = match_hr_tiles(self.tiles, selected) if self.tiles else MatchedHR()
         if self.only_chosen:

@@ -150,6 +150,27 @@ def find_observer(path: str | Path) -> Path:
     return model_folder(path, RECORD, "trained observer", command, hint)
 
 
+def recorded_observer(folder: str, run: str | Path) -> str:
+    """Return the folder of the observer that a run was made with.
+
+    Args:
+        folder: The folder in the record of the run.
+        run: The run directory, for the message.
+
+    Raises:
+        DataError: There is no observer in the folder.
+    """
+    try:
+        find_observer(folder)
+    except DataError as error:
+        raise DataError(
+            f"the observer of the run {str(run)!r} is not in {folder!r}",
+            "The run names this folder; the observer was moved, renamed or deleted.",
+            "Give its present folder: --observer FOLDER",
+        ) from error
+    return folder
+
+
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
     return (values[0], values[1])
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from foveate.errors import ParameterError
+from foveate.budget import Budget
+from foveate.errors import BudgetError, ParameterError
 from foveate.observe.data.concepts import concepts_from
 from foveate.run.options import AbsolutePath, Option
 from foveate.run.run import Run
@@ -60,6 +61,19 @@ def metres(given: Any) -> Any:
 
 
 def _share(given: Any) -> Any:
+    """Parse a share: 12% or 0.12."""
+    value = _number(given)
+    if isinstance(value, int | float) and value > 1:
+        raise ParameterError(
+            f"{value:g}", "Expected a share of at most 1, or a percentage.",
+            f"For {value:g} percent write {value:g}% or {value / 100:g}."
+            if value <= 100
+            else "For example 12% or 0.12.",
+        )  # fmt: skip
+    return value
+
+
+def _number(given: Any) -> Any:
     if not isinstance(given, str):
         return given
     number = given.strip().removesuffix("%")
@@ -75,7 +89,7 @@ def _split(given: Any) -> Any:
     if not isinstance(given, str):
         return tuple(given) if isinstance(given, list) else given
     try:
-        return _share(given)
+        return _number(given)
     except ParameterError:
         return tuple(name.strip() for name in given.split(",") if name.strip())
 
@@ -98,6 +112,22 @@ TestSplit = Annotated[
     BeforeValidator(_split), Option("Training", metavar="SHARE|NAMES"),
 ]  # fmt: skip
 ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
+
+
+def tile_budget(text: str) -> Budget:
+    """Return a budget of a number or share of tiles.
+
+    Raises:
+        BudgetError: It is not a budget, or has another unit.
+    """
+    budget = Budget.parse(text)
+    for unit, amount in budget.limits.items():
+        if unit != "tiles":
+            raise BudgetError(
+                f"a budget in {unit!r}", "The budget of a sample is a number or a share of tiles.",
+                f"Use --budget {amount if amount.share else '200, or a share of the tiles: 5%'}.",
+            )  # fmt: skip
+    return budget
 
 
 def check_folders(pairs: str, init: str | None) -> None:

@@ -266,6 +266,19 @@ def test_runs_that_cannot_be_completed(completing, whole, tmp_path):  # noqa: F8
         load_selected(completing.run, replace(observer, record=record))
 
 
+def test_an_observer_that_was_moved_is_asked_for(completing, tmp_path):  # noqa: F811
+    selection, model = tmp_path / "selection", tmp_path / "model"
+    shutil.copytree(completing.run, selection)
+    record = json.loads((selection / "run.json").read_text())
+    record["job"]["observer"] = str(tmp_path / "gone")
+    (selection / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"is not in '.*gone'.*--observer FOLDER"):
+        CompleteJob(selection=str(selection)).check()
+    shutil.copytree(completing.model, model)
+    _, observer, _ = CompleteJob(selection=str(selection), observer=str(model)).check()
+    assert observer.folder.startswith(str(model))
+
+
 def test_tiles_that_are_mostly_nodata_are_not_observed(completing, tmp_path):  # noqa: F811
     source = FileSource(str(next((completing.world / "images").glob("*.tif"))))
     data = np.array(source.read().data)

@@ -123,6 +123,14 @@ def test_searches_that_cannot_be(scenes, asked, error, said):
 def test_other_observers(completing, observing, scenes, tmp_path):  # noqa: F811
     with pytest.raises(DataError, match="did not complete"):
         search(scenes, concept="road", model=str(observing.model))
+    record = {
+        **scenes.record,
+        "summary": {
+            "observe": {**scenes.record["summary"]["observe"], "observer": str(tmp_path / "gone")}
+        },
+    }
+    with pytest.raises(DataError, match=r"is not in '.*gone'.*--observer FOLDER"):
+        search(replace(scenes, record=record), concept="road")
     silent = Observer.load(observing.model, device="cpu")
     with pytest.raises(MissingCapabilityError, match="--concept road"):
         need_texts(silent, "Road")

@@ -98,6 +98,15 @@ def test_answers_that_cannot_be(folder, tmp_path, change, message):
         read_answers(draw, fill(tmp_path / "a.csv", change(rows)))
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_answers_with_other_separators_say_what_to_write(folder, tmp_path, mark):
+    path = write(drawn(folder), tmp_path / "p.csv")
+    text = path.read_text().replace(",", mark)
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=r"Separate the columns by commas.*decimals with a point"):
+        read_answers(drawn(folder), tmp_path / "a.csv")
+
+
 def test_answers_of_another_kind(folder, tmp_path):
     for of, bad in (("tiles", "2"), ("tiles", "0.5"), ("count", "0.5")):
         draw = drawn(folder, quantity=of)

@@ -16,7 +16,7 @@ from foveate.errors import DataError, MissingCapabilityError, ParameterError, Un
 from foveate.models.heads import same_name, text_head
 from foveate.observe.completion.match_hr import built, weights_fingerprint
 from foveate.observe.networks.heads import TextConcepts
-from foveate.observe.observer import Observer
+from foveate.observe.observer import Observer, recorded_observer
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
 from foveate.tables import GEOMETRY, Tabular
@@ -114,7 +114,7 @@ def observer_of(scenes: Completed, model: str | None) -> Observer:
     Raises:
         DataError: The observer is missing, or did not complete these scenes.
     """
-    observer = Observer.load(model or scenes.model, device="cpu")
+    observer = Observer.load(model or recorded_observer(scenes.model, scenes.path), device="cpu")
     if weights_fingerprint(observer) != scenes.record["summary"]["observe"]["trained"]:
         raise DataError(
             f"the observer {observer.folder!r} did not complete {str(scenes.path)!r}",

@@ -347,8 +347,10 @@ def _rows(path: str | Path) -> dict[str, tuple[float, float | None]]:
     if not {"tile_id", "value"} <= set(names):
         raise DataError(
             f"{str(path)!r} has the columns {', '.join(names) or 'none'}",
-            "The columns tile_id and value are required.",
-            "Fill in the column value of the plan.",
+            "The columns tile_id and value, separated by commas, are required.",
+            "Separate the columns by commas, and write decimals with a point."
+            if any(mark in name for name in names for mark in ";\t")
+            else "Fill in the column value of the plan.",
         )
     answers: dict[str, tuple[float, float | None]] = {}
     for number, row in enumerate(rows, 2):

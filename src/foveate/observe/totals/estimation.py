@@ -24,11 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from foveate.budget import Budget
 from foveate.errors import DataError, ParameterError
 from foveate.observe._check import finite
 from foveate.observe.data.pairs import open_pairs
-from foveate.observe.options import FLOOR, ObserverFolder, Quantity, Share
+from foveate.observe.options import FLOOR, ObserverFolder, Quantity, Share, tile_budget
 from foveate.observe.totals.amounts import (
     amounts,
     ground,
@@ -324,7 +323,7 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
 
     Raises:
         ParameterError: An observer and a covariate are both given, or the concept is unknown.
-        BudgetError: The budget has no limit of tiles.
+        BudgetError: The budget is not a number or share of tiles.
         DataError: No tile has labels, or the input is invalid.
     """
     if job.observer is not None and job.covariate is not None:
@@ -343,7 +342,7 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
                 "The values of drawn tiles come from the labels of the pairs.",
                 "Write a plan for annotation, --plan FILE, then use --answers CSV.",
             )
-    count = int(Budget.parse(job.budget).resolve({"tiles": np.ones(frame.size)})["tiles"])
+    count = int(tile_budget(job.budget).resolve({"tiles": np.ones(frame.size)})["tiles"])
     size, expected, uncovered = _sizes(job, pairs, progress)
     plan = design(
         size[frame], min(count, frame.size), expected=None if expected is None else expected[frame],
