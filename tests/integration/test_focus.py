@@ -205,3 +205,61 @@ def test_an_image_of_nothing(tmp_path, capsys):
     typed = ["focus", "look", str(tmp_path / "empty.tif"), "--crop", "64", "--goal", "rare"]
     assert main([*typed, "--out", str(tmp_path / "run")]) == 1
     assert "no cell with 50% valid pixels" in capsys.readouterr().err
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three noisy images, of which b is constant."""
+    draw = np.random.default_rng(0)
+    for name in "abc":
+        data = draw.integers(1, 255, (96, 96, 3), np.uint8)
+        Image.fromarray(data if name != "b" else np.full_like(data, 7)).save(
+            tmp_path / f"{name}.png"
+        )
+    return tmp_path
+
+
+def test_one_bad_image_of_several_is_named_and_the_others_are_processed(three, tmp_path):
+    run = tmp_path / "run"
+    typed = ["focus", "look", *(three / f"{name}.png" for name in "abc"), "--crop", "24",
+             "--cells", "2", "--goal", "rare", "--passes", "8", "--out", run]  # fmt: skip
+    answer = here(*typed)
+    assert answer.status == 3
+    assert "1 scene skipped; the same command retries" in answer.err
+    assert "  b: all pixels of the image are 7" in answer.err
+    summary = json.loads((run / "run.json").read_text())["summary"]
+    assert [look["image"] for look in summary["focus"]["looks"]] == ["a", "c"]
+    assert list(summary["failed"]) == ["b"]
+    assert set(pq.read_table(run / "regions.parquet")["scene"].to_pylist()) == {"a", "c"}
+    assert "Excluded scenes" in (run / "report.html").read_text()
+    found = here(*typed[:-2], "--out", run, "--json")
+    assert found.status == 3
+    assert found.json["worked"] is False
+    # A repaired image is processed by the same command.
+    Image.fromarray(np.random.default_rng(1).integers(1, 255, (96, 96, 3), np.uint8)).save(
+        three / "b.png"
+    )
+    assert here(*typed).status == 0
+    summary = json.loads((run / "run.json").read_text())["summary"]
+    assert [look["image"] for look in summary["focus"]["looks"]] == ["a", "b", "c"]
+    assert "failed" not in summary
+
+
+def test_bad_images_stop_a_run_that_is_told_to_and_a_run_of_bad_images_alone(three, tmp_path):
+    typed = ["--crop", "24", "--cells", "2", "--goal", "rare", "--passes", "8", "--out",
+             tmp_path / "run"]  # fmt: skip
+    (three / "c.png").write_bytes(b"no picture")
+    files = [three / f"{name}.png" for name in "abc"]
+    answer = here("focus", "look", *files, *typed)
+    assert answer.status == 3
+    assert "2 scenes skipped" in answer.err
+    answer = here("focus", "look", *files, "--on-error", "stop", *typed)
+    assert answer.status == 1
+    assert "c.png" in answer.err
+    answer = here("focus", "look", *files[:2], "--on-error", "stop", *typed)
+    assert answer.status == 1
+    assert "'b': all pixels of the image are 7" in answer.err
+    (three / "a.png").write_bytes((three / "b.png").read_bytes() + b" ")
+    answer = here("focus", "look", *files[:2], *typed)
+    assert answer.status == 1
+    assert "none of the 2 scenes" in answer.err

@@ -391,6 +391,7 @@ SPREAD = {
     ),
     "on_error": "tests/models/test_skip.py",
 }
+SKIPS = "tests/integration/test_focus.py"
 FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
 # Colours, for most of a training on the 1078 numbers of `builtin` is their covariance.
 TRAINED = {"model": "colours", "size": "nano", "epochs": 1, "device": "cpu", "train_batch": 2,
@@ -530,7 +531,7 @@ JOBS: dict[type[Job], Walk] = {
          "scorer": "{scorer}",
          "scale": on([(0, 90)], model="builtin", labels=[]),
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
-        ONE, {"weights": MODEL, **CATALOGUE},
+        ONE, {"weights": MODEL, "on_error": SKIPS, **CATALOGUE},
     ),
     AskJob: Walk(
         {**LOOK, "model": "hf", "weights": "{chat}", "selector": "colours",
@@ -549,7 +550,9 @@ JOBS: dict[type[Job], Walk] = {
          "side": 40, "selector": "turned",
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
          "templates": on("none", goal="query", query="red")},
-        ONE, {"weights": MODEL, "selector_weights": MODEL, "model": MODEL, **CATALOGUE},
+        ONE,
+        {"weights": MODEL, "selector_weights": MODEL, "model": MODEL, "on_error": SKIPS,
+         **CATALOGUE},
     ),
     SegmentJob: Walk(
         {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
@@ -562,7 +565,7 @@ JOBS: dict[type[Job], Walk] = {
          "epsilon": 0.01, "one_sided": on(True, epsilon=1e-3), "forms": {"synergy": "paper"},
          "seed": on(1, search="importance"), "scale": [(0, 90)],
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
-        ONE, {"weights": MODEL, "model": MODEL, **CATALOGUE},
+        ONE, {"weights": MODEL, "model": MODEL, "on_error": SKIPS, **CATALOGUE},
     ),
     TrainScorerJob: Walk(
         SCORER,
@@ -572,7 +575,8 @@ JOBS: dict[type[Job], Walk] = {
         {"weights": MODEL,
          **dict.fromkeys(
              set(LookJob.field_names())
-             - {"images", "goal", "mode", "robust", "seed", "weights", "scorer", *ONE},
+             - {"images", "goal", "mode", "robust", "seed", "weights", "scorer", "on_error",
+                *ONE},
              "what `LookJob` does with it: both look by `look_at`",
          )},
     ),

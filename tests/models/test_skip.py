@@ -154,7 +154,7 @@ def test_the_command_line_names_them_and_ends_with_status_3(images, tmp_path):
     assert here(*typed).status == 1
     done = here(*typed, "--on-error", "skip")
     assert done.status == 3
-    assert "1 scene skipped as unreadable" in done.err
+    assert "1 scene skipped; the same command retries" in done.err
     assert "c.tif" in done.err
     page = (tmp_path / "run/report.html").read_text()
     assert "Excluded scenes" in page

@@ -95,7 +95,7 @@ def part_made(run: Run, *, as_json: bool) -> None:
 
 def list_failed(failed: dict[str, str]) -> None:
     """Print the skipped scenes and the reasons on stderr."""
-    what = f"{plural(len(failed), 'scene')} skipped as unreadable; the same command retries"
+    what = f"{plural(len(failed), 'scene')} skipped; the same command retries"
     lines = [f"foveate: {what}:", *(f"  {scene}: {reason}" for scene, reason in failed.items())]
     sys.stderr.write("\n".join(lines) + "\n")
 

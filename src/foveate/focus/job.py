@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from foveate.budget import Budget
 from foveate.errors import (
     BudgetError,
+    DataError,
     MissingCapabilityError,
     ParameterError,
 )
@@ -51,6 +52,7 @@ from foveate.models.load import FAMILIES, load_model
 from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob, ModelName
 from foveate.pool.find import need_paths
+from foveate.pool.scan import OnError  # noqa: TC001  (pydantic reads it)
 from foveate.pool.step import opened_pool
 from foveate.progress import Meter
 from foveate.run.options import Option, PathText, assignments
@@ -150,6 +152,9 @@ class FocusJob(ClassJob):
     """Threshold of the coreset check, relative loss."""
     one_sided: bool = False
     """A loss below that of the whole image always passes the coreset check."""
+    on_error: Annotated[OnError, Option("Input")] = "skip"
+    """Handling of images that cannot be processed, such as constant ones: skip them, list them at
+    the end, and retry them in the next run; or stop."""
 
     @model_validator(mode="before")
     @classmethod
@@ -204,7 +209,7 @@ class FocusJob(ClassJob):
         need_paths(self.images, "image")
         config = self.config()
         inputs, handle = self.inputs(config), self.handle()
-        pool = opened_pool(self, split=(1, 1))
+        pool = opened_pool(self, split=(1, 1), on_error=self.on_error)
         store.check_file_names([scene.scene_id for scene in pool.scenes])
         return _Ready(config, inputs, handle, pool)
 
@@ -213,20 +218,12 @@ class FocusJob(ClassJob):
         pool = ready.pool
         model = bind(ready.handle, pool, run=run)
         task = self.bound_task(ready, model, run)
-        save_scenes(run, pool)
         keys = image_keys(self, [VERSION, task.state], pool, model)
         todo = [s for s in pool.scenes if not run.done(_step_name(s), keys[s.scene_id])]
         announce({s.scene_id: task.allowance(s) for s in todo}, task.tiling)
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
-            for scene in pool.scenes:
-
-                def work(scene: Any = scene) -> list[str]:
-                    with name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
-                        result = task.process(scene)
-                    return store.save_look(run.path, result, scene.source, model.spec.bands)
-
-                run.do(_step_name(scene), keys[scene.scene_id], work)
-                meter.advance()
+            pool = pool.without_scenes(self._process(run, pool, task, keys, model.spec, meter))
+        save_scenes(run, pool)
         names = [scene.scene_id for scene in pool.scenes]
         about = {"task": self.task, "goal": self.goal, "mode": self.mode}
         done = [[scene.scene_id, run.key(_step_name(scene))] for scene in pool.scenes]
@@ -240,8 +237,31 @@ class FocusJob(ClassJob):
                                      {**about, "query": self.query}),
             "pool": pool.describe(),
             "model": model.spec.to_dict(),
+            **({"failed": dict(pool.failed)} if pool.failed else {}),
             "seed": self.seed,
         }  # fmt: skip
+
+    def _process(  # noqa: PLR0917
+        self, run: Run, pool: Pool, task: Task, keys: dict[str, str], spec: Any, meter: Meter
+    ) -> dict[str, str]:
+        """Process each image as a step; return the skipped images and the reasons."""
+        failed: dict[str, str] = {}
+        many = len(pool.scenes) + len(pool.failed) > 1
+        for scene in pool.scenes:
+
+            def work(scene: Any = scene) -> list[str]:
+                with name_image_in_errors(scene.scene_id, many=many and self.on_error == "stop"):
+                    result = task.process(scene)
+                return store.save_look(run.path, result, scene.source, spec.bands)
+
+            try:
+                run.do(_step_name(scene), keys[scene.scene_id], work)
+            except DataError as error:
+                if self.on_error == "stop" or not many:
+                    raise
+                failed[scene.scene_id] = str(error)
+            meter.advance()
+        return failed
 
 
 class LookJob(FocusJob):

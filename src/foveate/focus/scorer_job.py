@@ -33,6 +33,7 @@ from foveate.grid import Window
 from foveate.models.embed import bind
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.runtime import resolve_device
+from foveate.pool.scan import OnError  # noqa: TC001  (pydantic reads it)
 from foveate.progress import Meter
 from foveate.run.options import Option
 from foveate.tables import rows_to_column
@@ -64,7 +65,8 @@ class TrainScorerJob(LookJob):
     """Train a small network to predict the scores of looks, so that looks take fewer passes."""
 
     task = "train-scorer"
-    absent = LookJob.absent | {"scorer"}
+    absent = LookJob.absent | {"scorer", "on_error"}
+    on_error: OnError = "stop"
     robust: Annotated[bool | None, Option("Method", default="yes")] = None
     """Compute the robustness too, which the scorer then predicts without a second view."""
     preset: Annotated[Preset, Option("Training")] = "default"

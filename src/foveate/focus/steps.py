@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from foveate.run.job import Job
 
 _SCENES = "scenes.parquet"
-_IRRELEVANT = {"images", "workers", "batch_size", "device"}  # options that change no result
+_IRRELEVANT = {
+    "images",
+    "workers",
+    "batch_size",
+    "device",
+    "on_error",
+}  # options that change no result
 
 logger = logging.getLogger("foveate")
 

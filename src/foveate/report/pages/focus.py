@@ -13,6 +13,7 @@ from foveate.report import origin as made
 from foveate.report.assets import Album
 from foveate.report.human import number
 from foveate.report.page import Page, Section
+from foveate.report.pages import growth
 from foveate.report.pages.focus_image import answers, headline, opening, regions, search, tiling
 from foveate.report.words import focus as words
 
@@ -52,6 +53,7 @@ def focus(run: Focused) -> Page:
         facts=_facts(run),
         sections=[
             *(_several(run, album, found) if many else _single(run, found)),
+            growth.failed(run.record),
             Section(
                 "reading", "Interpretation", [_reading(run), *ui.left_out(len(album.left_out))]
             ),

@@ -33,10 +33,10 @@ def changes(record: Mapping[str, Any]) -> Section:
 
 
 def failed(record: Mapping[str, Any]) -> Section:
-    """Return the scenes that were excluded as unreadable, with the reasons."""
+    """Return the scenes that were skipped because of errors, with the reasons."""
     found = record.get("summary", {}).get("failed", {})
     named = list(found.items())[:_SHOWN]
-    note = f"{human.plural(len(found), 'scene')} excluded as unreadable"
+    note = f"{human.plural(len(found), 'scene')} excluded because of errors"
     if len(named) < len(found):
         note += f"; the first {human.count(_SHOWN)} are listed, all are in run.json"
     blocks = [ui.Pairs(named, "guide")] if named else []
