@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_DEGREES = 7  # decimal digits, about 1 cm; RFC 7946, section 11.2 advises against more
+DEGREE_DIGITS = 7  # decimals, about 1 cm; RFC 7946, section 11.2 advises against more
 
 
 @contextlib.contextmanager
@@ -303,8 +303,6 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
         DataError: The column does not exist, or has coordinates out of range.
         StorageError: `path` cannot be written.
     """
-    import shapely
-
     shapes = _on_the_globe(table, geometry)
     rows = table.drop_columns([geometry]).to_pylist()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -312,7 +310,7 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
             feature = {
                 "type": "Feature",
-                "geometry": _rounded(shapely.geometry.mapping(shape)),
+                "geometry": geojson_geometry(shape),
                 "properties": {name: _finite(value) for name, value in row.items()},
             }
             file.write(",\n" if i else "\n")
@@ -349,13 +347,17 @@ def _on_the_globe(table: pa.Table, geometry: str) -> list[Any]:
     return [oriented.get(shape.geom_type, lambda same: same)(shape) for shape in shapes]
 
 
+def geojson_geometry(shape: Any) -> dict[str, Any]:
+    """Return a shapely geometry in degrees as GeoJSON, with rounded coordinates."""
+    return _rounded(shape.__geo_interface__)
+
+
 def _rounded(value: Any) -> Any:
-    """Return a geometry with rounded coordinates."""
     if isinstance(value, dict):
         return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_rounded(part) for part in value]
-    return round(value, _DEGREES) if isinstance(value, float) else value
+    return round(value, DEGREE_DIGITS) if isinstance(value, float) else value
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None, hint: str = "") -> pa.Table:

@@ -25,7 +25,15 @@ from foveate.export.stac_items import (
     when,
 )
 from foveate.export.table import GEOMETRY, Export, Target
-from foveate.files import as_json, atomic_folder, read_parquet, write_bytes, write_json
+from foveate.files import (
+    DEGREE_DIGITS,
+    as_json,
+    atomic_folder,
+    geojson_geometry,
+    read_parquet,
+    write_bytes,
+    write_json,
+)
 from foveate.grid import Window
 
 if TYPE_CHECKING:
@@ -34,7 +42,6 @@ if TYPE_CHECKING:
 
 _OWN = ("method", "rank", "score", "weight")
 _WINDOW = ("y", "x", "h", "w")
-_DIGITS = 7  # of a degree, about 1 cm
 
 
 def write(export: Export) -> None:
@@ -113,8 +120,8 @@ def _item(
         properties |= projection(scene.get("crs"), affine)
     return {
         "type": "Feature", "stac_version": STAC, "stac_extensions": [PROJECTION], "id": name,
-        "geometry": _rounded(shapely.geometry.mapping(shape)),
-        "bbox": [round(value, _DIGITS) for value in box_of(shape)], "collection": "selection",
+        "geometry": geojson_geometry(shape),
+        "bbox": [round(value, DEGREE_DIGITS) for value in box_of(shape)], "collection": "selection",
         "properties": as_json({k: v for k, v in properties.items() if v is not None
                                or k in ("datetime", "proj:code")}),
     }  # fmt: skip
@@ -178,14 +185,6 @@ def _stated(value: Any) -> bool:
     return (
         value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
     )
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    return round(value, _DIGITS) if isinstance(value, float) else value
 
 
 TARGET = Target((), "needed", write, folder=True, dated=True)
