@@ -16,7 +16,7 @@ from foveate.registry import Registry
 from foveate.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from foveate.export.table import Target
     from foveate.progress import ProgressFn
@@ -87,17 +87,9 @@ def export_run(
         )  # fmt: skip
     target = TARGETS.get(to)
     if previews and not target.previews:
-        supported = [name for name in TARGETS if TARGETS.get(name).previews]
-        raise ParameterError(
-            f"--previews with --to {to}", f"Previews are supported by {', '.join(supported)}.",
-            "Remove --previews.",
-        )  # fmt: skip
+        raise _unsupported("--previews", to, "Previews", lambda target: target.previews)
     if datetime and not target.dated:
-        supported = [name for name in TARGETS if TARGETS.get(name).dated]
-        raise ParameterError(
-            f"--datetime with --to {to}", f"Dates are supported by {', '.join(supported)}.",
-            "Remove --datetime.",
-        )  # fmt: skip
+        raise _unsupported("--datetime", to, "Dates", lambda target: target.dated)
     if methods and not target.tabular:
         raise ParameterError(
             f"--method {methods[0]} with --to {to}", "This target exports all tiles of the run.",
@@ -114,6 +106,15 @@ def export_run(
         table = pa.table({})
     target.write(Export(run, table, path, previews, datetime, progress))
     return [path]
+
+
+def _unsupported(
+    option: str, to: str, what: str, supports: Callable[[Target], bool]
+) -> ParameterError:
+    names = ", ".join(name for name in TARGETS if supports(TARGETS.get(name)))
+    return ParameterError(
+        f"{option} with --to {to}", f"{what} are supported by {names}.", f"Remove {option}."
+    )
 
 
 def _check_file(to: str, target: Target, path: Path) -> None:
