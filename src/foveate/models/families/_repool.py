@@ -11,6 +11,7 @@ embedding, and it is the embedding that texts and probes were fitted to.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,25 @@ class Repooler:
             v[first:].reshape(*grid, -1),
             np.ascontiguousarray(stream),
         )
+
+
+class Repooled(ABC):
+    """Base class of models that pool parts of an image; see `PoolsParts`."""
+
+    spec: EncoderSpec
+
+    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
+        """Return the per-token terms of the pooled embedding of (b, c, h, w) images."""
+        return self._repooler.token_sums(batch, self.spec)
+
+    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
+        """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
+        return self._repooler.pool_sums(sums, of)
+
+    @property
+    @abstractmethod
+    def _repooler(self) -> Repooler:
+        """The decomposed pooling of the image tower."""
 
 
 class _ReachedError(Exception):

@@ -30,7 +30,7 @@ from foveate.models.families._open_clip import (
     make_network,
     make_tokenizer,
 )
-from foveate.models.families._repool import Pooling, Repooler, joint_projections
+from foveate.models.families._repool import Pooling, Repooled, Repooler, joint_projections
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.preprocess import (
     Preprocess,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.capabilities import TokenSums
     from foveate.models.families._sizes import Resize, Sizes
 
 
@@ -198,16 +197,8 @@ class OpenClipTokens(OpenClip):
         return self._runner.run(lambda x: places(visual, x), batch, self.spec)
 
 
-class OpenClipParts(OpenClipTokens):
+class OpenClipParts(Repooled, OpenClipTokens):
     """An image-text model with pooling of parts; see `foveate.models.capabilities.PoolsParts`."""
-
-    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
-        """Return the per-token terms of the pooled embedding of (b, c, h, w) images."""
-        return self._repooler.token_sums(batch, self.spec)
-
-    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
-        """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
-        return self._repooler.pool_sums(sums, of)
 
     @property
     def _repooler(self) -> Repooler:

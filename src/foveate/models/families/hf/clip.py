@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 class Clip(DualEncoder):
     """A frozen CLIP; see `foveate.models.families.hf.dual.DualEncoder`."""
 
-    def _vectors(self, x: torch.Tensor) -> torch.Tensor:
-        return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
-
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         output = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
         patches = output.last_hidden_state[:, 1:]  # the first is the class token
@@ -66,11 +63,6 @@ class Clip(DualEncoder):
         return pooled(
             self._net.get_text_features(marks["input_ids"], attention_mask=marks["attention_mask"])
         )
-
-    def _resized(self, x: torch.Tensor) -> bool:
-        """Return whether position embeddings must be interpolated: only for another size."""
-        side = self._net.config.vision_config.image_size
-        return tuple(x.shape[2:]) != (side, side)
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Clip:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.families._repool import Repooler
-from foveate.models.families.hf.common import quiet
+from foveate.models.families._repool import Repooled, Repooler
+from foveate.models.families.hf.common import pooled, quiet
 from foveate.models.preprocess import clean_texts, note_truncated, read_size
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.embeddings import EncoderSpec
-    from foveate.models.capabilities import TextSpec, TokenSpec, TokenSums
+    from foveate.models.capabilities import TextSpec, TokenSpec
     from foveate.models.families._repool import Pooling
     from foveate.models.runtime import InferenceRunner
 
 
-class DualEncoder(ABC):
+class DualEncoder(Repooled):
     """A frozen image-text model with image tokens.
 
     Args:
@@ -62,14 +62,6 @@ class DualEncoder(ABC):
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
         return self._runner.run(self._places, batch, self.spec)
-
-    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
-        """Return the per-token terms of the pooled embedding of (b, c, h, w) images."""
-        return self._repooler.token_sums(batch, self.spec)
-
-    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
-        """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
-        return self._repooler.pool_sums(sums, of)
 
     @property
     def _repooler(self) -> Repooler:
@@ -138,9 +130,9 @@ class DualEncoder(ABC):
             written=self._written,
         )
 
-    @abstractmethod
     def _vectors(self, x: torch.Tensor) -> torch.Tensor:
         """From (b, c, height, width) to (b, d) in the space of the texts."""
+        return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
 
     @abstractmethod
     def _places(self, x: torch.Tensor) -> torch.Tensor:
@@ -149,6 +141,11 @@ class DualEncoder(ABC):
     @abstractmethod
     def _pooling(self) -> Pooling:
         """Return the pooling of the image tower."""
+
+    def _resized(self, x: torch.Tensor) -> bool:
+        """Return whether position embeddings must be interpolated: only for another size."""
+        side = self._net.config.vision_config.image_size
+        return tuple(x.shape[2:]) != (side, side)
 
     @abstractmethod
     def _texts(self, texts: list[str]) -> torch.Tensor:

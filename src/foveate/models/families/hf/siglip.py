@@ -43,9 +43,6 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 class Siglip(DualEncoder):
     """A frozen SigLIP of one resolution; see `foveate.models.families.hf.dual.DualEncoder`."""
 
-    def _vectors(self, x: torch.Tensor) -> torch.Tensor:
-        return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
-
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         output = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
         return on_grid(output.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
@@ -67,11 +64,6 @@ class Siglip(DualEncoder):
         # Trained on lower-cased texts of one length with attention to padding: no mask.
         marks = self._read(texts, padding="max_length")
         return pooled(self._net.get_text_features(marks["input_ids"]))
-
-    def _resized(self, x: torch.Tensor) -> bool:
-        """Return whether position embeddings must be interpolated: only for another size."""
-        side = self._net.config.vision_config.image_size
-        return tuple(x.shape[2:]) != (side, side)
 
 
 class NaFlex(Siglip):
