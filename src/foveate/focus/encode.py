@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.budget import Ledger
-    from foveate.focus.feature_cache import FeatureCache
+    from foveate.focus.feature_cache import WindowCache
     from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes, TokenSums
     from foveate.models.heads import Inputs
@@ -140,7 +140,7 @@ class CropEncoder:
     batch_size: int = 32
     seed: int = 0
     disturb: Perturbation = perturb
-    cache: FeatureCache | None = None
+    cache: WindowCache | None = None
     inputs: Inputs = "unit"
     work: Work = field(default_factory=Work)
 

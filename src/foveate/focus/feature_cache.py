@@ -7,8 +7,9 @@ budget of the job.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from foveate.files import digest, read_parquet, write_parquet
 from foveate.tables import column_to_rows, rows_to_column
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from foveate.grid import Window
@@ -30,16 +32,88 @@ KEPT = "raw/1"  # format of cached vectors: the raw output of the model
 _COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
 
 
+def read_vectors(
+    path: Path, names: Sequence[str]
+) -> Iterator[tuple[tuple[Any, ...], NDArray[np.float32]]]:
+    """Yield the vectors of a file with their keys, the values of some columns.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    table = read_parquet(path)
+    keys = zip(*(table[name].to_pylist() for name in names), strict=True)
+    yield from zip(keys, column_to_rows(table, "vector"), strict=True)
+
+
+def write_vectors(
+    path: Path,
+    columns: Mapping[str, pa.DataType],
+    vectors: Mapping[tuple[Any, ...], NDArray[np.float32]],
+) -> None:
+    """Write vectors to a file, sorted by their keys.
+
+    Args:
+        path: Parquet file.
+        columns: Names and types of the columns of the keys.
+        vectors: Key -> (d,) vector, at least one.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    import pyarrow as pa
+
+    keys = sorted(vectors)
+    arrays: dict[str, pa.Array] = {
+        name: pa.array([key[i] for key in keys], kind)
+        for i, (name, kind) in enumerate(columns.items())
+    }
+    arrays["vector"] = rows_to_column(np.stack([vectors[key] for key in keys]))
+    write_parquet(path, pa.table(arrays))
+
+
+class WindowCache(ABC):
+    """Cache of the features of windows of one image under one model."""
+
+    _known: dict[Any, NDArray[np.float32]]
+
+    def get(
+        self,
+        window: Window,
+        shape: tuple[int, int],
+        disturbed: bool,  # noqa: FBT001
+    ) -> NDArray[np.float32] | None:
+        """Return the (d,) vector of a window, or None."""
+        return self._known.get(self._key(window, shape, disturbed=disturbed))
+
+    def put(
+        self,
+        window: Window,
+        shape: tuple[int, int],
+        disturbed: bool,  # noqa: FBT001
+        vector: NDArray[np.float32],
+    ) -> None:
+        """Store the vector of a window."""
+        self._store(self._key(window, shape, disturbed=disturbed), vector)
+
+    @abstractmethod
+    def _key(self, window: Window, shape: tuple[int, int], *, disturbed: bool) -> tuple[Any, ...]:
+        """Return the key of a window, read at an input size."""
+
+    @abstractmethod
+    def _store(self, key: Any, vector: NDArray[np.float32]) -> None:
+        """Add a vector to the known ones."""
+
+
 @dataclass
-class FeatureCache:
-    """Features of windows of one image under one model.
+class FeatureCache(WindowCache):
+    """Cache of one image in a file, with keys of the position of windows.
 
     Attributes:
         path: Parquet file; written by `save`.
     """
 
     path: Path
-    _vectors: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
+    _known: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
     _changed: bool = False
 
     @classmethod
@@ -56,29 +130,14 @@ class FeatureCache:
         """
         cache = cls(folder / f"{digest(list(parts))}.parquet")
         if cache.path.exists():
-            table = read_parquet(cache.path)
-            keys = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
-            cache._vectors = dict(zip(keys, column_to_rows(table, "vector"), strict=True))
+            cache._known = dict(read_vectors(cache.path, _COLUMNS))
         return cache
 
-    def get(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-    ) -> NDArray[np.float32] | None:
-        """Return the (d,) vector of a window, or None."""
-        return self._vectors.get((*window, *shape, int(disturbed)))
+    def _key(self, window: Window, shape: tuple[int, int], *, disturbed: bool) -> tuple[int, ...]:
+        return (*window, *shape, int(disturbed))
 
-    def put(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-        vector: NDArray[np.float32],
-    ) -> None:
-        """Store the vector of a window."""
-        self._vectors[*window, *shape, int(disturbed)] = vector
+    def _store(self, key: tuple[int, ...], vector: NDArray[np.float32]) -> None:
+        self._known[key] = vector
         self._changed = True
 
     def save(self) -> None:
@@ -91,12 +150,7 @@ class FeatureCache:
 
         if not self._changed:
             return
-        keys = sorted(self._vectors)
-        vectors = rows_to_column(np.stack([self._vectors[key] for key in keys]))
-        columns = {
-            name: pa.array([k[i] for k in keys], pa.int64()) for i, name in enumerate(_COLUMNS)
-        }
-        write_parquet(self.path, pa.table({**columns, "vector": vectors}))
+        write_vectors(self.path, dict.fromkeys(_COLUMNS, pa.int64()), self._known)
         self._changed = False
 
 

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
-    from foveate.focus.feature_cache import FeatureCache
+    from foveate.focus.feature_cache import WindowCache
     from foveate.focus.question import FocusQuestion
     from foveate.focus.refine import State
     from foveate.focus.strategies import Strategy
@@ -178,7 +178,7 @@ def look_at(
     config: FocusConfig,
     *,
     scene: str = "image",
-    cache: FeatureCache | None = None,
+    cache: WindowCache | None = None,
     scorer: LearnedScorer | None = None,
     watch: Callable[[State], None] | None = None,
 ) -> Look:

@@ -269,8 +269,7 @@ class Trial:
         limits = {"passes": passes} if math.isfinite(passes) else {}
         return CropEncoder(
             self.opened.source, self.subject.model, Ledger(limits), seed=self.seed,
-            batch_size=self.setting.batch_size, inputs=question.inputs,
-            cache=self.cache,  # ty: ignore[invalid-argument-type]
+            batch_size=self.setting.batch_size, inputs=question.inputs, cache=self.cache,
         )  # fmt: skip
 
     def _measures(self, outcome: Outcome) -> dict[str, float]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.files import read_parquet, write_parquet
-from foveate.tables import column_to_rows, rows_to_column
+from foveate.focus.feature_cache import WindowCache, read_vectors, write_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     Key = tuple[bytes, int, int, int]  # hash of the pixels, input height and width, disturbed
 
 
+_COLUMNS = ("pixels", "height", "width", "disturbed")
 _MAX_BYTES = 2**30  # of vectors in memory
 
 
@@ -55,10 +55,7 @@ class Vectors:
         """
         vectors = cls(folder)
         for file in sorted(folder.glob("*.parquet")):
-            table = read_parquet(file)
-            names = ("pixels", "height", "width", "disturbed")
-            keys = zip(*(table[name].to_pylist() for name in names), strict=True)
-            for key, vector in zip(keys, column_to_rows(table, "vector"), strict=True):
+            for key, vector in read_vectors(file, _COLUMNS):
                 vectors._hold(key, vector.copy())  # a view would keep the whole file in memory
         return vectors
 
@@ -82,15 +79,9 @@ class Vectors:
 
         if not self._new:
             return
-        keys = sorted(self._new)
-        vectors = rows_to_column(np.stack([self._new[key] for key in keys]))
-        pixels = pa.array([key[0] for key in keys], pa.binary())
-        columns = {
-            column: pa.array([key[i] for key in keys], pa.int64())
-            for i, column in enumerate(("height", "width", "disturbed"), 1)
-        }
-        table = pa.table({"pixels": pixels, **columns, "vector": vectors})
-        write_parquet(self.folder / f"{name}.parquet", table)
+        kinds = (pa.binary(), pa.int64(), pa.int64(), pa.int64())
+        columns = dict(zip(_COLUMNS, kinds, strict=True))
+        write_vectors(self.folder / f"{name}.parquet", columns, self._new)
         self._new.clear()
 
 
@@ -126,8 +117,8 @@ class KeptReads:
         return self._kept[key]
 
 
-class SceneVectors:
-    """Cache of one scene with the interface of `foveate.focus.feature_cache.FeatureCache`.
+class SceneVectors(WindowCache):
+    """Cache of one scene, with keys of the pixels of windows.
 
     Args:
         source: The scene.
@@ -140,27 +131,9 @@ class SceneVectors:
 
     def __init__(self, source: Source, vectors: Vectors, seed: int) -> None:
         self._source, self._vectors, self._seed = source, vectors, seed
+        self._known = vectors.known
         self._hashes: dict[Window, bytes] = {}
         self.seconds = 0.0
-
-    def get(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-    ) -> NDArray[np.float32] | None:
-        """Return the (d,) vector of a window, or None."""
-        return self._vectors.known.get(self._key(window, shape, disturbed=disturbed))
-
-    def put(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-        vector: NDArray[np.float32],
-    ) -> None:
-        """Store the vector of a window."""
-        self._vectors.put(self._key(window, shape, disturbed=disturbed), vector)
 
     def _key(self, window: Window, shape: tuple[int, int], *, disturbed: bool) -> Key:
         start = time.perf_counter()
@@ -170,6 +143,9 @@ class SceneVectors:
             pixels = hashlib.blake2b(pixels + suffix, digest_size=16).digest()
         self.seconds += time.perf_counter() - start
         return pixels, *shape, int(disturbed)
+
+    def _store(self, key: Key, vector: NDArray[np.float32]) -> None:
+        self._vectors.put(key, vector)
 
     def _hash(self, window: Window) -> bytes:
         if window not in self._hashes:
