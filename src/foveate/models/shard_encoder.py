@@ -136,47 +136,49 @@ class ShardEncoder:
 
 
 @dataclass
-class ShardWriter:
-    """Writer of the file of a shard and its receipt."""
+class _ShardTask:
+    """Encoding of a shard by its number, with a receipt."""
 
     store: ShardStore
     encoder: ShardEncoder
+
+    def _encoded(self, number: int) -> Encoded:
+        return self.encoder(self.store.shard(number).parts)
+
+    def _receipt(
+        self, number: int, tiles: int, start: float, size: int, worker: str = ""
+    ) -> Receipt:
+        rejected = self.store.shard(number).rows - tiles
+        seconds = round(time.perf_counter() - start, 3)
+        return Receipt(number, tiles, rejected, self.encoder.failed, seconds, size, worker)
+
+
+class ShardWriter(_ShardTask):
+    """Writer of the file of a shard and its receipt."""
 
     def __call__(self, number: int) -> tuple[Receipt, None]:
         """Write a shard; another process may write the same bytes concurrently."""
         start = time.perf_counter()
-        shard = next(shard for shard in self.store.shards if shard.number == number)
-        found, failed = self.encoder(shard.parts), self.encoder.failed
+        found = self._encoded(number)
         size = self.store.put(
-            number, self.encoder.pool.ids[found.rows], found.vectors, failed,
+            number, self.encoder.pool.ids[found.rows], found.vectors, self.encoder.failed,
             constant=found.constant,
         )  # fmt: skip
-        receipt = Receipt(
-            number, found.rows.size, shard.rows - found.rows.size, failed,
-            round(time.perf_counter() - start, 3), size, f"{socket.gethostname()}:{os.getpid()}",
-        )  # fmt: skip
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        receipt = self._receipt(number, found.rows.size, start, size, worker)
         self.store.sign(receipt)
         return receipt, None
 
 
-@dataclass
-class ShardKeeper:
+class ShardKeeper(_ShardTask):
     """Encoder that returns the vectors of a shard, for embedding without a run."""
-
-    store: ShardStore
-    encoder: ShardEncoder
 
     def __call__(self, number: int) -> tuple[Receipt, Encoded]:
         """Return the receipt of a shard, and its tiles with vectors in float16."""
         start = time.perf_counter()
-        shard = next(shard for shard in self.store.shards if shard.number == number)
-        found = self.encoder(shard.parts)
+        found = self._encoded(number)
         half = to_half(self.encoder.pool.ids[found.rows], found.vectors)
-        seconds = round(time.perf_counter() - start, 3)
-        receipt = Receipt(
-            number, found.rows.size, shard.rows - found.rows.size, self.encoder.failed, seconds,
-            half.nbytes,
-        )  # fmt: skip
+        receipt = self._receipt(number, found.rows.size, start, half.nbytes)
         return receipt, found._replace(vectors=half)
 
 

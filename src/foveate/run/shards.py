@@ -149,6 +149,10 @@ class ShardStore:
         """Return the path of a shard."""
         return self.path / f"part-{number:05d}.parquet"
 
+    def shard(self, number: int) -> Shard:
+        """Return a planned shard."""
+        return next(shard for shard in self.shards if shard.number == number)
+
     def missing(self) -> list[int]:
         """Return the numbers of the shards without a file.
 
@@ -185,8 +189,7 @@ class ShardStore:
             DataError: A vector is not finite in float16.
             StorageError: The file cannot be written.
         """
-        key = next(shard.key for shard in self.shards if shard.number == number)
-        footer = {"key": key, **({"failed": dict(failed)} if failed else {})}
+        footer = {"key": self.shard(number).key, **({"failed": dict(failed)} if failed else {})}
         table = to_table(ids, x, self.spec, constant).replace_schema_metadata(
             {_FOOTER: json.dumps(footer).encode()}
         )
