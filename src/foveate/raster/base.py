@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from foveate.grid import Window
 from foveate.raster.place import place_of
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from foveate.grid import Window
     from foveate.raster.place import Place
 
 
@@ -131,3 +132,28 @@ class Source(Protocol):
                 smaller, bilinear if larger); its native size if None.
         """
         ...
+
+
+class BaseSource(ABC):
+    """Base class of sources: `read` with the default window, the whole raster."""
+
+    @property
+    @abstractmethod
+    def info(self) -> SourceInfo:
+        """Metadata of the raster."""
+
+    def read(
+        self,
+        window: Window | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> Raster:
+        """Read a window; see `Source.read`."""
+        return self._read(window or Window(0, 0, *self.info.shape), bands, out_shape)
+
+    @abstractmethod
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
+    ) -> Raster:
+        """Read a window; see `Source.read`."""

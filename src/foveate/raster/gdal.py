@@ -13,7 +13,7 @@ from foveate.errors import FoveateError
 from foveate.files import digest, fingerprint, printable
 from foveate.grid import Window
 from foveate.location import URL, is_url, locate, remember, signature_of
-from foveate.raster.base import Raster, SourceInfo
+from foveate.raster.base import BaseSource, Raster, SourceInfo
 from foveate.raster.datasets import open_dataset
 from foveate.raster.header import Stored, read_stored
 from foveate.raster.orientation import TURNS
@@ -37,7 +37,7 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
 
 @dataclass(frozen=True)
-class FileSource:
+class FileSource(BaseSource):
     """A raster file readable by GDAL: a local file, an object, or a file of a web server.
 
     Attributes:
@@ -171,17 +171,11 @@ class FileSource:
             remarks=reading.remarks,
         )
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read a window; see `Source.read`."""
         info, turn = self.info, self._reading.turn
         wanted = check_bands(bands, info.bands, self.path)
-        window = window or Window(0, 0, *info.shape)
         raster = self._read_stored(
             turn.window(window, info.shape), wanted, out_shape and turn.shape(out_shape)
         )

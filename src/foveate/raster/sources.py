@@ -12,7 +12,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import digest
 from foveate.grid import Window
-from foveate.raster.base import Raster, Source, SourceInfo
+from foveate.raster.base import BaseSource, Raster, Source, SourceInfo
 from foveate.raster.ground import onto, other_ground, warp
 from foveate.raster.windows import (
     blend,
@@ -36,7 +36,7 @@ _COLOURS = 4  # maximum number of bands of arrays (h, w, c): RGB and alpha
 
 
 @dataclass(frozen=True)
-class ArraySource:
+class ArraySource(BaseSource):
     """An array in memory as a source.
 
     Attributes:
@@ -67,17 +67,11 @@ class ArraySource:
             + ("finite values",) * bool(np.issubdtype(self.data.dtype, np.floating)),
         )
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read a window; see `Source.read`."""
         shape = (self.data.shape[1], self.data.shape[2])
         wanted = check_bands(bands, self.data.shape[0], "the array")
-        window = window or Window(0, 0, *shape)
         inside = clip(window, shape)
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), self.data.dtype.name, out_shape or (window.h, window.w))
@@ -122,7 +116,7 @@ def given_source(image: Any) -> Source:
 
 
 @dataclass(frozen=True)
-class StackSource:
+class StackSource(BaseSource):
     """The bands of several rasters on the grid of the first.
 
     Further rasters of another size are resampled, bilinear if they are coarser and averaged if they
@@ -163,17 +157,12 @@ class StackSource:
             remarks=tuple(dict.fromkeys(remark for i in infos for remark in i.remarks)),
         )
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
         """Read a window; a pixel is valid if it is valid in every raster that is read."""
         info = self.info
         wanted = check_bands(bands, info.bands, "the stacked files")
-        window = window or Window(0, 0, *info.shape)
         shape = out_shape or (window.h, window.w)
         data = np.empty((len(wanted), *shape), info.dtype)
         valid = np.ones(shape, bool)
@@ -257,7 +246,7 @@ def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
 
 
 @dataclass(frozen=True)
-class FlippedSource:
+class FlippedSource(BaseSource):
     """A source with reversed rows, for rasters stored from south to north.
 
     Attributes:
@@ -278,15 +267,9 @@ class FlippedSource:
         turned = info.geobox.affine @ Affine(1, 0, 0, 0, -1, info.shape[0])
         return replace(info, geobox=GeoBox(info.shape, turned, info.geobox.crs))
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read a window; see `Source.read`."""
-        if window is not None:
-            window = window._replace(y=self.source.info.shape[0] - window.y - window.h)
+        window = window._replace(y=self.source.info.shape[0] - window.y - window.h)
         found = self.source.read(window, bands=bands, out_shape=out_shape)
         return Raster(found.data[:, ::-1].copy(), found.valid[::-1].copy())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.focus.feature_cache import WindowCache, read_vectors, write_vectors
+from foveate.raster.base import BaseSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +86,10 @@ class Vectors:
         self._new.clear()
 
 
-class KeptReads:
+class KeptReads(BaseSource):
     """Cached downsampled reads of a scene: every method reads the overview.
+
+    The caller must not change the pixels.
 
     Args:
         source: The scene.
@@ -101,14 +104,9 @@ class KeptReads:
         """Description of the scene."""
         return self._source.info
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read pixels; see `Source`. The caller must not change them."""
         if out_shape is None:
             return self._source.read(window, bands=bands)
         key = window, None if bands is None else tuple(bands), out_shape

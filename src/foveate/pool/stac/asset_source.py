@@ -67,19 +67,11 @@ class AssetSource(FileSource):
         # Only the file shows whether it contains a mask: assume one, so that pixels are checked.
         return replace(info, masked=True, rules=(*info.rules, _MASKS))
 
-    def read(
-        self,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
+    def _read(
+        self, window: Window, bands: Sequence[int] | None, out_shape: tuple[int, int] | None
     ) -> Raster:
-        """Read a window; see `Source.read`."""
-        return self._with_context(
-            lambda: self._checked and FileSource.read(
-                self, window, bands=bands, out_shape=out_shape
-            )
-        )  # fmt: skip
+        read = super()._read
+        return self._with_context(lambda: self._checked and read(window, bands, out_shape))
 
     def stored(self, window: Window | None = None) -> StoredPixels:
         """Read a window as the file stores it; see `FileSource.stored`."""
