@@ -466,3 +466,19 @@ def test_options_of_a_model_for_methods_without_embeddings_are_refused(data, opt
     with pytest.raises(ParameterError, match=f"{option}=.*no effect: random, lc need no embed"):
         job(data, "random", "lc", **{option: value}).check()
     assert job(data, "random", preset="paper").check().handle is None
+
+
+def test_tiles_without_labels_are_counted(data, tmp_path, caplog):
+    classes = tmp_path / "classes.yaml"
+    for name in "ab":
+        blocks = np.zeros((64, 96), np.uint8)
+        blocks[16:, :] = 1
+        write_cog(tmp_path / f"masks/{name}.tif", blocks)
+    classes.write_text("classes: {rock: 1}\nignore: [0]\n")
+    given = {"masks": [str(tmp_path / "masks")], "classes": str(classes)}
+    job(data, "fa-cb", "random", **given).run(tmp_path / "run")
+    said = "12 of 48 tiles have no labelled pixel; fa-cb ranks them last. --min-labelled 0.01"
+    assert said in caplog.text
+    caplog.clear()
+    job(data, "fa-cb", **given, options={"fa-cb": {"unlabelled": "score"}}).run(tmp_path / "run")
+    assert "no labelled pixel" not in caplog.text

@@ -247,3 +247,26 @@ def test_constant_tiles_that_are_already_selected_are_not_ranked():
     found = rank(pool(), "kcenter", embeddings=given, picked=["t1"])
     assert found.rows[-1] == 2
     assert found.meta["constant"] == 1
+
+
+def test_fa_cb_ranks_tiles_without_labels_last():
+    draw = np.random.default_rng(0)
+    counts = draw.integers(1, 9, (40, 3))
+    counts[::4] = 0
+    x = draw.random((40, 5)).astype(np.float32)
+    x[::4] += 3 * draw.random((10, 5)).astype(np.float32)  # FA ranks these first
+    some = Pool.from_arrays(counts=counts)
+    found = rank(some, "fa-cb", embeddings=x)
+    bare = ~counts.any(axis=1)
+    assert bare[found.rows[-10:]].all()
+    assert found.score[-10:].max() <= 0 <= found.score[:-10].min()
+    assert (np.diff(found.score) <= 0).all()
+    assert found.meta["unlabelled"] == 10
+    as_stated = rank(some, "fa-cb", embeddings=x, unlabelled="score")
+    order = as_stated.rows[np.argsort(bare[as_stated.rows], kind="stable")]
+    assert found.rows.tolist() == order.tolist()
+    assert bare[as_stated.rows[:10]].any()
+    paper = rank(some, "fa-cb", embeddings=x, preset="paper")
+    assert paper.rows.tolist() == as_stated.rows.tolist()
+    with pytest.raises(ParameterError, match="Allowed: last, score"):
+        rank(some, "fa-cb", embeddings=x, unlabelled="first")

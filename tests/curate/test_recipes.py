@@ -114,7 +114,8 @@ def test_equal_scores_share_their_places():
 
 def test_a_mean_of_places_is_the_hybrid_by_rank():
     half = Recipe("half", (Strategy(method="fa", weight=0.5), Strategy(method="cb", weight=0.5)))
-    expected, found = ranked("fa-cb", combine="rank", seed=1), ranked(half, seed=1)
+    expected = ranked("fa-cb", combine="rank", unlabelled="score", seed=1)
+    found = ranked(half, seed=1)
     scores = np.empty((2, N))
     scores[0, found.rows], scores[1, expected.rows] = found.score, expected.score
     # But for scores of FA that are equal, which share their places here.

@@ -218,6 +218,7 @@ class CurateJob(SpreadJob):
         budget, methods, handle, file, embeds, _ = ready
         pool, pool_key = gathered_pool(self, file, run, progress)
         steps.check_labels(pool, [method for method, _ in methods.values()])
+        steps.note_unlabelled(pool, methods)
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
         ranker = self._ranker(pool, costs, start, progress)

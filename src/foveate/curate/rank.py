@@ -332,10 +332,9 @@ class Ranker:
         own = {k: v for k, v in options.items() if k not in method.parts}
         if method.parts:
             given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
-        else:
-            given |= {name: self._by_id(arrays[name]) for name in method.needs}
-            if "counts" in method.uses and self.pool.counts is not None:
-                given["counts"] = self._by_id(self.pool.counts)
+        given |= {name: self._by_id(arrays[name]) for name in method.reads}
+        if "counts" in method.uses and not method.parts and self.pool.counts is not None:
+            given["counts"] = self._by_id(self.pool.counts)
         if method.takes_pictures and self.pixels and self.pool.scenes:
             given["pictures"] = Pictures(self.pool, self._order)
         initial = bound.given

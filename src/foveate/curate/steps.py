@@ -16,6 +16,7 @@ from foveate.pool.attributes import Attributes
 from foveate.pool.rules import check_quotas, check_strata
 from foveate.select.forecast import forecast
 from foveate.selection import without
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,6 +35,7 @@ VERSION = 6  # raised when the output of a step changes for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds: longer forecasts are logged
 TOO_LONG = 7200  # seconds: for longer forecasts, an approximation is suggested
+_BY_LABELS = ("lc", "cb")  # methods that read labels alone
 EXACT = 1000  # number of first picks that the suggested approximation keeps exact
 
 
@@ -89,6 +91,19 @@ def check_labels(pool: Pool, methods: Collection[Method]) -> None:
             "All their pixels are ignored or missing.",
             "Check the values in the classes file (--classes FILE): foveate inspect lists them.",
         )
+
+
+def note_unlabelled(pool: Pool, methods: Mapping[str, tuple[Method, Mapping[str, Any]]]) -> None:
+    """Log the number of tiles without labelled pixels if methods rank them last."""
+    names = [n for n, (_, o) in methods.items() if n in _BY_LABELS or o.get("unlabelled") == "last"]
+    count = 0 if pool.counts is None else int((~(pool.counts > 0).any(axis=1)).sum())
+    if names and count:
+        logger.warning(
+            "%d of %s %s no labelled pixel; %s rank%s %s last. --min-labelled 0.01 leaves such "
+            "tiles out.",
+            count, plural(len(pool), "tile"), "has" if count == 1 else "have", ", ".join(names),
+            "s" if len(names) == 1 else "", "it" if count == 1 else "them",
+        )  # fmt: skip
 
 
 def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> None:

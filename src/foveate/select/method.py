@@ -177,6 +177,12 @@ class Method:
         return "pictures" in inspect.signature(self.function).parameters
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the needed arrays that the function takes; hybrids may leave them to parts."""
+        taken = inspect.signature(self.function).parameters
+        return tuple(n for n in self.needs if not self.parts or n in taken)
+
+    @property
     def uses(self) -> tuple[str, ...]:
         """Names of the optional arrays of the function."""
         taken = inspect.signature(self.function).parameters

@@ -60,8 +60,7 @@ def _full(
             part: _full(METHODS.get(part), options[part], common, arrays, initial)
             for part in method.parts
         }
-    else:
-        given |= {name: arrays[name] for name in method.needs}
+    given |= {name: arrays[name] for name in method.reads}
     if method.takes_initial and initial.size:
         given["initial"] = initial
     own = {name: value for name, value in options.items() if name not in method.parts}
