@@ -147,6 +147,31 @@ def test_a_scene_of_which_no_tokens_can_be_made_is_left_out_too(images, tmp_path
         assert same[0] == same[1]
 
 
+def test_a_mask_that_cannot_be_read_for_its_cells_is_left_out_and_comes_back(
+    images, tmp_path, monkeypatch
+):
+    for i, name in enumerate("abcd"):
+        codes = np.random.default_rng(i).integers(0, 3, (1, SIDE // 8, SIDE // 8), np.uint8)
+        write_cog(tmp_path / f"masks/{name}.tif", codes.repeat(8, 1).repeat(8, 2))
+    given = {"images": [str(images)], "masks": [str(tmp_path / "masks")], "tile": TILE,
+             "methods": ["label-noise"], "budget": "10"}  # fmt: skip
+    EmbedJob(images=given["images"], masks=given["masks"], tile=TILE).run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        fail_in_the_encoder(patch, ["masks/b", "masks/d"])
+        with pytest.raises(DataError, match="the disk is gone"):
+            CurateJob(**given).run(tmp_path / "run")
+        run = CurateJob(**given, on_error="skip").run(tmp_path / "run")
+    assert list(run.record["summary"]["failed"]) == ["b", "d"]
+    ranked = pq.read_table(run.path / "rankings/label-noise.parquet")["tile_id"].to_pylist()
+    assert {one[0] for one in ranked} == {"a", "c"}
+    whole = CurateJob(**given, on_error="skip").run(tmp_path / "run")
+    assert "failed" not in whole.record["summary"]
+    alone = CurateJob(**given).run(tmp_path / "alone")
+    same = [pq.read_table(one.path / "rankings/label-noise.parquet")["tile_id"].to_pylist()
+            for one in (whole, alone)]  # fmt: skip
+    assert same[0] == same[1]
+
+
 def test_the_command_line_names_them_and_ends_with_status_3(images, tmp_path):
     (images / "c.tif").write_bytes(b"no raster")
     typed = ["curate", str(images), "--tile", str(TILE), "--method", "random", "--budget", "5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from foveate.pool.step import leave_out
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle
@@ -61,16 +64,39 @@ def prepared(
     pool, pool_key = leave_out(run, pool, pool_key, failed)
     grid = tokens.spec.grid
     assert grid is not None  # noqa: S101  (tokens have one)
-    key = digest([VERSION, pool_key, grid])
-    name = f"labels/cells-{key[:8]}.npy"
-
-    def work() -> list[str]:
-        count_cells(pool, grid, run.path / name, progress)
-        return [name]
-
-    run.do("labels of cells", key, work)
+    while True:  # until all masks of the remaining scenes can be read
+        key, unread = digest([VERSION, pool_key, grid]), {}
+        name = f"labels/cells-{key[:8]}.npy"
+        work = partial(_count, pool, grid, run.path, name, progress,
+                       unread if on_error == "skip" else None)  # fmt: skip
+        try:
+            run.do("labels of cells", key, work)
+        except _UnreadError:
+            pool, pool_key = leave_out(run, pool, pool_key, unread)
+        else:
+            break
     both = digest([run.key(step_name(tokens.spec.name, tokens=True)), key])
     return Dense(tokens, np.load(run.path / name, mmap_mode="r"), both), pool, pool_key
+
+
+class _UnreadError(Exception):
+    """Some masks could not be read: the step of their labels must not be recorded."""
+
+
+def _count(  # noqa: PLR0917
+    pool: Pool, grid: tuple[int, int], root: Path, name: str, progress: ProgressFn | None,
+    failed: dict[str, str] | None,
+) -> list[str]:  # fmt: skip
+    """Write the labels of cells, and return their file.
+
+    Raises:
+        _UnreadError: `failed` has new entries; nothing is written.
+    """
+    count_cells(pool, grid, root / name, progress, failed)
+    if failed:
+        (root / name).unlink()
+        raise _UnreadError
+    return [name]
 
 
 def needed_tokens(

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def count_cells(
-    pool: Pool, grid: tuple[int, int], file: Path | None = None, progress: ProgressFn | None = None
-) -> NDArray[np.uint32]:
+    pool: Pool, grid: tuple[int, int], file: Path | None = None,
+    progress: ProgressFn | None = None, failed: dict[str, str] | None = None,
+) -> NDArray[np.uint32]:  # fmt: skip
     """Count labelled pixels of each class in each cell of each tile.
 
     Args:
@@ -31,12 +32,14 @@ def count_cells(
         grid: Number of rows and columns of cells: ``spec.grid`` of dense features.
         file: Output file of the counts (``.npy``); None keeps them in memory.
         progress: Called with ticks.
+        failed: If given, scenes that cannot be read are added with the reasons, and their counts
+            are meaningless.
 
     Returns:
         (n, rows * columns, C) uint32, cells row-major; a memory map of `file`, if given.
 
     Raises:
-        DataError: The pool has no masks.
+        DataError: The pool has no masks, or, without `failed`, one of them cannot be read.
     """
     if pool.legend is None:
         raise DataError(
@@ -50,9 +53,24 @@ def count_cells(
         file.parent.mkdir(parents=True, exist_ok=True)
         counts = np.lib.format.open_memmap(file, "w+", np.uint32, shape)
     with Meter(progress, "reading labels", len(pool)) as meter:
-        for i, code in enumerate(pool.masks()):
-            counts[i] = cell_counts(code, grid, shape[2])
-            meter.advance()
+        left = np.arange(len(pool))
+        while left.size:
+            done = 0
+            try:
+                for i, code in zip(left.tolist(), pool.masks(left), strict=True):
+                    counts[i] = cell_counts(code, grid, shape[2])
+                    meter.advance()
+                    done += 1
+            except DataError as error:
+                if failed is None or pool.tiles is None:
+                    raise
+                scene = pool.tiles.scene[left]
+                failed[str(scene[done])] = str(error)
+                others = np.flatnonzero(scene[done:] != scene[done]) + done
+                meter.advance(left.size - done - others.size)
+                left = left[others]
+            else:
+                break
     return counts
 
 
