@@ -11,6 +11,7 @@ import typer
 
 from foveate.cli.options import Json
 from foveate.pool.settings import PoolJob
+from foveate.wording import plural
 
 _LISTED = 12  # maximum number of listed names
 _PLAIN = ("mask", "image", "other")  # reasons for which files are counted, not named
@@ -73,7 +74,9 @@ def _scenes(scenes: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     pairs = [s for s in scenes if s.get("mask")]
     if pairs:
-        lines.append(f"Pairs: {len(pairs):,} images with a mask, for example")
+        lines.append(
+            f"Pairs: {plural(len(pairs), 'image', separators=True)} with a mask, for example"
+        )
         lines += [f"    {s['file']} <- {s['mask']}" for s in pairs[:2]]
     broken = [f"    {s['file']}: {s['error']}" for s in scenes if "error" in s]
     if broken:
@@ -116,7 +119,11 @@ def _ranges(members: Sequence[Mapping[str, Any]]) -> str:
     bands = zip(*known, strict=True)
     ranges = [(min(low for low, _ in b), max(high for _, high in b)) for b in bands]
     text = ", ".join(f"{low:g} to {high:g}" for low, high in ranges[:_LISTED])
-    sampled = f" (from {len(known):,} images)" if len(known) < len(members) else ""
+    sampled = (
+        f" (from {plural(len(known), 'image', separators=True)})"
+        if len(known) < len(members)
+        else ""
+    )
     return f", values by band {text}{sampled}"
 
 
@@ -128,10 +135,10 @@ def _ground(members: Sequence[Mapping[str, Any]]) -> list[str]:
         metres = f", {gsd[0]:g} m per pixel" if gsd else ""
         metres += f" to {gsd[-1]:g} m" if len(gsd) > 1 else ""
         name = "no CRS" if crs is None else crs if len(crs) < 40 else f"{crs[:40]}..."
-        lines.append(f"{name} ({count:,} images){metres}")
+        lines.append(f"{name} ({plural(count, 'image', separators=True)}){metres}")
     bare = sum(not s.get("bounds") for s in members)
     if bare:
-        lines.append(f"no georeference ({bare:,} images)")
+        lines.append(f"no georeference ({plural(bare, 'image', separators=True)})")
     dates = sorted({s["date"] for s in members if s["date"]})
     if dates:
         lines.append(f"dates: {', '.join(_some(dates))}")

@@ -16,6 +16,7 @@ from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
 from foveate.tables import need_names_once
+from foveate.wording import part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,11 +176,14 @@ def _check(  # noqa: PLR0917  (inputs and results of the comparison)
     absent = pool_keys[rows < 0]
     missing, unused = [], []
     if absent.size:
-        text = f"{absent.size} of {pool_keys.size} tiles have no row in the table {name}"
+        text = part(absent.size, pool_keys.size, "tile", "has", "have")
+        text += f" no row in the table {name}"
         missing.append(Note("files", f"{text}, the first is of {str(absent[0])!r}",
                             items=tuple(dict.fromkeys(absent.tolist()))))  # fmt: skip
     if unknown:
-        text = f"{len(unknown)} of {keys.size} rows of the table {name} match no {what} of the pool"
+        verb = "matches" if len(unknown) == 1 else "match"
+        text = part(len(unknown), keys.size, "row", f"of the table {name} {verb}",
+                    f"of the table {name} {verb}") + f" no {what} of the pool"  # fmt: skip
         unused.append(Note("files", f"{text}, the first is {unknown[0]!r}", items=tuple(unknown)))
     return missing, unused
 

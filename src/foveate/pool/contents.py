@@ -13,6 +13,7 @@ from foveate.location import URL
 from foveate.pool.notes import Note
 from foveate.raster.pages import pages
 from foveate.remote import open_together
+from foveate.wording import part, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,13 +53,15 @@ def content_notes(files: Sequence[File]) -> list[Note]:
         text = f"{len(undecodable)} of {len(files)} names are not UTF-8 and are written with \\x.."
         notes.append(Note("files", f"{text}: {undecodable[0]}", items=undecodable))
     if repeated:
-        text = f"{len(repeated)} of {len(files)} images are the same file as another image"
+        verbs = ("is the same file as another image", "are the same file as another image")
+        text = part(len(repeated), len(files), "image", *verbs)
         notes.append(Note("files", f"{text}: {repeated[0]}", items=tuple(repeated)))
     if virtual:
         notes.append(
             Note(
                 "files",
-                f"{len(virtual)} virtual rasters contain files that are also read, so that their "
+                plural(len(virtual), "virtual raster contains", "virtual rasters contain")
+                + " files that are also read, so that their "
                 f"pixels are read twice: {virtual[0]}",
                 "Give either the virtual rasters or their files.",
                 tuple(virtual),
@@ -68,7 +71,8 @@ def content_notes(files: Sequence[File]) -> list[Note]:
         notes.append(
             Note(
                 "files",
-                f"{len(paged)} of {len(files)} files have several pages, of which only the first "
+                part(len(paged), len(files), "file", "has", "have")
+                + " several pages, of which only the first "
                 f"page is read: {paged[0]}",
                 "Extract the other pages: gdal_translate GTIFF_DIR:2:IN.tif OUT.tif.",
                 tuple(paged),

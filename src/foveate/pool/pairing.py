@@ -17,6 +17,7 @@ from foveate.pool.roles import ending_of, find_both, find_images, shared_name
 from foveate.pool.stac.rows import item_scenes
 from foveate.pool.stac.search import Search
 from foveate.pool.stac.sources import stac_paths
+from foveate.wording import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -361,7 +362,11 @@ def _stack(
             )
     used = {file.path for bands in groups.values() for file in bands.values()}
     unused = tuple(file.key for file in files if file.path not in used)
-    text = f"{len(unused)} of {len(files)} files are not bands of the stack and are not read"
+    verbs = (
+        "is no band of the stack and is not read",
+        "are not bands of the stack and are not read",
+    )
+    text = part(len(unused), len(files), "file", *verbs)
     notes = [Note("files", f"{text}, the first is {unused[0]!r}", items=unused)] if unused else []
     scenes = [
         (replace(bands[endings[0]], key=stem, wild=None), [bands[e].path for e in endings])

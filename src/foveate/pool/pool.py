@@ -16,6 +16,7 @@ from foveate.pool.footprints import footprints
 from foveate.pool.outlines import shapes_of, to_outlines
 from foveate.raster import read_ahead
 from foveate.tables import Tabular
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -181,13 +182,13 @@ class Pool(Tabular):
 
     def __repr__(self) -> str:
         """Return a summary in one line."""
-        parts = [f"{len(self):,} tiles"]
+        parts = [plural(len(self), "tile", separators=True)]
         if self.scenes:
             info = self.scenes[0].source.info
-            parts[0] += f" of {len(self.scenes):,} scenes"
-            parts.append(f"{info.bands} bands of {info.dtype}")
+            parts[0] += f" of {plural(len(self.scenes), 'scene', separators=True)}"
+            parts.append(f"{plural(info.bands, 'band')} of {info.dtype}")
         if self.legend is not None:
-            parts.append(f"{len(self.legend)} classes")
+            parts.append(plural(len(self.legend), "class", "classes"))
         if self.excluded:
             parts.append(f"{len(self.excluded):,} excluded")
         return f"Pool({', '.join(parts)})"

@@ -31,6 +31,7 @@ from foveate.pool.stac.asset_source import need_asset
 from foveate.progress import Meter
 from foveate.raster import FileSource, open_ahead, read_ahead
 from foveate.raster.ground import onto, other_ground, warp
+from foveate.wording import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,7 +208,10 @@ def leave_out(  # noqa: PLR0917  (parts of the messages)
     excluded = {
         str(pool.ids[i]): f"{share[i]:.1%} {what}, over {most:.0%}" for i in np.flatnonzero(bad)
     }
-    text = f"{len(excluded)} of {len(pool)} tiles have over {most:.0%} {what} and are excluded"
+    text = part(
+        len(excluded), len(pool), "tile", f"has over {most:.0%} {what} and is excluded",
+        f"have over {most:.0%} {what} and are excluded",
+    )  # fmt: skip
     notes = warn([Note("validity", text, items=tuple(excluded))])
     kept = replace(pool, excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *notes))
     return kept.take(np.flatnonzero(~bad))

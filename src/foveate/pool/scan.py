@@ -17,6 +17,7 @@ from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 from foveate.raster import find_frame, open_ahead, read_ahead
+from foveate.wording import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,7 +124,10 @@ def scan(
             "Lower the threshold (--min-labelled, min_labelled=...), or check the ignored classes.",
         )
     if empty:
-        text = f"{len(empty)} of {len(pool.scenes)} images contain only nodata and are not used"
+        text = part(
+            len(empty), len(pool.scenes), "image", "contains only nodata and is not used",
+            "contain only nodata and are not used",
+        )  # fmt: skip
         notes.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
     excluded = {
         str(pool.ids[i]): f"{share[i]:.1%} valid pixels, under {min_valid:.0%}"

@@ -26,6 +26,7 @@ from foveate.observe.data.pairs import open_pairs
 from foveate.run import Run
 from foveate.stats import mean_average_precision
 from foveate.tables import Tabular
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,8 @@ class ConceptScores(Tabular):
 
     def __repr__(self) -> str:
         """Return one line: the concepts and the number of tiles."""
-        return f"ConceptScores({', '.join(self.names)}: {len(self.scenes):,} tiles)"
+        tiles = plural(len(self.scenes), "tile", separators=True)
+        return f"ConceptScores({', '.join(self.names)}: {tiles})"
 
     def to_arrow(self) -> pa.Table:
         """Return a row for each tile: the columns of `Completed`, and one for each concept."""

@@ -35,6 +35,7 @@ from foveate.run import Run
 from foveate.run.shard_table import to_half
 from foveate.run.shards import ShardStore, load_embeddings, step_name
 from foveate.tables import GEOMETRY, Tabular
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,9 @@ class Completed(Tabular):
     def __repr__(self) -> str:
         """Return one line: the number of tiles, scenes and observed tiles."""
         scenes, observed = np.unique(self.scene).size, int(self.observed.sum())
-        return f"Completed({len(self):,} tiles of {scenes:,} scenes, {observed:,} observed)"
+        tiles = plural(len(self), "tile", separators=True)
+        of = plural(scenes, "scene", separators=True)
+        return f"Completed({tiles} of {of}, {observed:,} observed)"
 
     def to_arrow(self) -> pa.Table:
         """Return a row for each tile: id, scene, row, col, observed, doubt, outline (WKB) if known.

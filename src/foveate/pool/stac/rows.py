@@ -13,7 +13,7 @@ from foveate.pool.stac.asset_source import AssetSource, need_asset
 from foveate.pool.stac.assets import bands_of, facts_of, quality_kind, quality_of
 from foveate.pool.stac.items import read_items
 from foveate.pool.stac.search import moments
-from foveate.wording import plural
+from foveate.wording import part, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,7 +180,8 @@ def _notes(
         notes.append(Note("files", text))
     missing = [scene.name for scene in scenes if scene.quality is None]
     if missing and (len(missing) < kept or search.quality not in ((), ("none",))):
-        text = f"{len(missing)} of {kept} items have no quality raster, the first is {missing[0]!r}"
+        text = part(len(missing), kept, "item", "has no quality raster", "have no quality raster")
+        text += f", the first is {missing[0]!r}"
         hint = "Clouds are not detected in these items; name the asset: --quality NAME"
         notes.append(Note("validity", text, hint, tuple(missing)))
     return notes
