@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 VERSION = 1  # raised when the output of the step changes for the same inputs
-NAMES = ("kendall", "overlap", "patches", "agreed")
 _THUMBS = "tables/thumbs.parquet"
 
 

@@ -6,7 +6,6 @@ method reuses the embeddings, and a second run of the same job does no work.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
 import numpy as np
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from foveate.pool.embedding_file import EmbeddingFile
     from foveate.progress import ProgressFn
     from foveate.run import Run
-
-logger = logging.getLogger("foveate")
 
 # The default method, by the source of the vectors. It reads no masks, and models trained on its
 # selections were least often worse than those of random tiles; see "The default", docs/methods.md.

@@ -15,7 +15,7 @@ from foveate.bench.conditions import Row, Table
 from foveate.bench.curate.conditions import ALL, FLOOR, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from foveate.bench.compare import Results
     from foveate.bench.curate.probe import Sampler
@@ -142,17 +142,3 @@ def _balance(
 
 def _key(name: str) -> str:
     return name.replace(" ", "_") if not name.startswith("iou ") else name
-
-
-def summary_rows(
-    found: Sequence[Mapping[str, Any]], sampler: str
-) -> dict[str, list[Mapping[str, Any] | None]]:
-    """Return method -> its row at each budget, or None."""
-    names = dict.fromkeys(r["label"] for entry in found for r in entry["rows"])
-    return {
-        name: [
-            next((r for r in e["rows"] if r["label"] == name and r["block"] == sampler), None)
-            for e in found
-        ]
-        for name in names
-    }

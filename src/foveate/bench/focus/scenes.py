@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -399,6 +399,3 @@ def _resisc45(root: Path) -> dict[str, list[Path]]:
     for file, number in data.imgs:
         by_class[data.classes[number]].append(Path(file))
     return {name: files for name, files in by_class.items() if files}
-
-
-DATASETS: tuple[str, ...] = get_args(DatasetName)

@@ -8,7 +8,7 @@ scenes), since a fill of the same scenes would overfit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from foveate.models.heads import Head
     from foveate.observe.networks.sizes import Shape
     from foveate.observe.networks.tasks import Data
-
-Split = Literal["train", "val", "test"]
 
 
 def folds_of(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:

@@ -56,15 +56,10 @@ def kind_of(path: str) -> Kind:
     return "table" if plain.lower().endswith(TABLES) and _is_table(path) else ""
 
 
-def is_api(path: str | Path) -> bool:
-    """Return whether a path is the URL of a collection of an API."""
-    return kind_of(str(path)) == "api"
-
-
 def api_of(url: str) -> tuple[str, str]:
     """Split the URL of a collection into the root of its API and the id of the collection."""
     match = _API.fullmatch(url)
-    assert match is not None  # noqa: S101  (callers check `is_api`)
+    assert match is not None  # noqa: S101  (callers check `kind_of`)
     return match[1], match[2]
 
 

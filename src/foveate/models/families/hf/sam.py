@@ -140,11 +140,6 @@ class Sam:
         """From (b, c, height, width) to the input of the mask decoder: (b, d, gh, gw)."""
         return self._net.get_image_embeddings(x)
 
-    def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (b, k, m, height, width) of masks for boxes, and their qualities."""
-        output = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
-        return output.pred_masks, output.iou_scores
-
     def _prompted(
         self,
         result: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
