@@ -177,6 +177,7 @@ ABLATION = Table(
 # Curves over observed shares, policy by policy (Figure 4 b).
 ORACLES = {"oracle-gain": "efficiency", "oracle-greedy": "efficiency greedy"}
 HEIGHTS = tuple(f"@{share:g}" for share in CURVE)
+_CURVE_COLUMNS = (*HEIGHTS, "area", "efficiency", "efficiency greedy", "captured")
 _BUDGET_ENOUGH = 0.7  # threshold of the normalised efficiency
 NOTE = (
     "area: mean height of the curve of tile mAP over OBR 0.02 to 0.5, by trapezoids. efficiency: "
@@ -227,8 +228,7 @@ def budget_claims(_: BenchJob, compared: Mapping[str, Comparison]) -> list[Claim
 
 
 BUDGET = Table(
-    "Curves over observed shares", "area",
-    (*HEIGHTS, "area", "efficiency", "efficiency greedy", "captured"),
+    "Curves over observed shares", "area", _CURVE_COLUMNS,
     budget_rows, ("random, ours",), budget_claims, efficient,
     NOTE + " patchdrop is trained for one observed share; its ranking is used for the others.",
 )  # fmt: skip
@@ -331,8 +331,7 @@ def supervision_claims(job: BenchJob, compared: Mapping[str, Comparison]) -> lis
 
 
 SUPERVISION = Table(
-    "Supervision of the sampler", "area",
-    (*HEIGHTS, "area", "efficiency", "efficiency greedy", "captured"),
+    "Supervision of the sampler", "area", _CURVE_COLUMNS,
     supervision_rows, ("random, ours",), supervision_claims, efficient,
     NOTE + " All rows share one predictor, whose stage II had masks of the job's supervision.",
 )  # fmt: skip
