@@ -6,6 +6,7 @@ passes encode crops of the tiles with the highest values.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.focus.methods.base import Outcome, Task
+    from foveate.grid import Tiles
+
+_PROBABILITY = "overview-probability"  # name in messages
 
 
 @dataclass(frozen=True)
-class FeatureNorm:
-    """Tiles with the largest token norm in the overview: one pass, and one per crop.
+class SalientTiles(ABC):
+    """A saliency of tiles from the overview, then crops of the most salient ones.
 
     Attributes:
         join: Aggregation of the predictions of the crops.
@@ -56,44 +60,65 @@ class FeatureNorm:
         """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not cover the overview and a crop.
-            MissingCapabilityError: The model has no tokens; see also `check_join`.
+            BudgetError: The passes do not cover the overview, its saliency and a crop.
+            MissingCapabilityError: See `check` and `check_join`.
+        """
+        self.check(task)
+        tiles = native_tiles(task)
+        return closer_look(task, tiles, self.saliency(task, tiles), self.join)
+
+    def check(self, task: Task) -> None:
+        """Check model and question.
+
+        Raises:
+            MissingCapabilityError: They do not have what the saliency or the join needs.
         """
         check_join(task.question, self.join)
+
+    @abstractmethod
+    def saliency(self, task: Task, tiles: Tiles) -> NDArray[np.floating]:
+        """Return the saliency of n tiles, (n,).
+
+        Raises:
+            BudgetError: The passes do not cover it and a crop.
+        """
+
+
+class FeatureNorm(SalientTiles):
+    """Tiles with the largest token norm in the overview: one pass, and one per crop."""
+
+    def check(self, task: Task) -> None:
+        """Check that there are tokens, and see `SalientTiles.check`."""
+        super().check(task)
         check_tokens(task.encoder.model, classes=False)
-        tiles = native_tiles(task)
+
+    def saliency(self, task: Task, tiles: Tiles) -> NDArray[np.floating]:
+        """Return the mean norm of the tokens in each tile, (n,)."""
         tokens = task.encoder.tokens(whole(task))
         norms = np.linalg.norm(tokens, axis=2, keepdims=True)
-        return closer_look(task, tiles, pool(task, tiles, norms)[:, 0], self.join)
+        return pool(task, tiles, norms)[:, 0]
 
 
-@dataclass(frozen=True)
-class OverviewProbability:
-    """Tiles with the highest class probability of their tokens in the overview.
+class OverviewProbability(SalientTiles):
+    """Tiles with the highest class probability of their tokens in the overview."""
 
-    Attributes:
-        join: Aggregation of the predictions of the crops.
-    """
+    def check(self, task: Task) -> None:
+        """Check that there are classes, and see `SalientTiles.check`."""
+        need_classes(task.question, _PROBABILITY)
+        super().check(task)
 
-    join: Join
-
-    def __call__(self, task: Task) -> Outcome:
-        """Run the method on a scene.
+    def saliency(self, task: Task, tiles: Tiles) -> NDArray[np.floating]:
+        """Return the probability of the most likely class of each tile, (n,).
 
         Raises:
-            BudgetError: The passes do not cover the overview and a crop.
-            MissingCapabilityError: There are no classes, or the tokens of the model are not in
-                their space; see also `check_join`.
+            MissingCapabilityError: The tokens of the model are not in the space of the classes.
         """
-        head = need_classes(task.question, "overview-probability")
-        check_join(task.question, self.join)
-        tiles = native_tiles(task)
-        x = overview_cells(task, tiles, classes=True)
-        return closer_look(task, tiles, probabilities(head, x).max(axis=1), self.join)
+        head = need_classes(task.question, _PROBABILITY)
+        return probabilities(head, overview_cells(task, tiles, classes=True)).max(axis=1)
 
 
 @dataclass(frozen=True)
-class Rise:
+class Rise(SalientTiles):
     """Random masking of the overview: saliency is the mean score of the masks that keep a pixel.
 
     RISE (Petsiuk et al. 2018, "RISE: randomized input sampling for explanation of black-box
@@ -103,26 +128,21 @@ class Rise:
     scene. The score is that of `target_score`. Each mask costs a pass: the authors use thousands.
 
     Attributes:
-        join: Aggregation of the predictions of the crops.
         masks: Maximum number of masks, limited by the budget minus the reserve for crops.
         cells: Cells of the grid along the longer side.
         shown: Share of the cells that a mask keeps.
     """
 
-    join: Join
     masks: int = 200
     cells: int = 8
     shown: float = 0.5
 
-    def __call__(self, task: Task) -> Outcome:
-        """Run the method on a scene.
+    def saliency(self, task: Task, tiles: Tiles) -> NDArray[np.floating]:
+        """Return the mean score of the masks that keep the pixels of each tile, (n,).
 
         Raises:
             BudgetError: The passes do not cover the overview, a mask and a crop.
-            MissingCapabilityError: See `check_join`.
         """
-        check_join(task.question, self.join)
-        tiles = native_tiles(task)
         score = target_score(task.question, task.encoder.embed([whole(task)])[0])
         view = MaskedOverview(task)
         count = min(self.masks, view.room(keep=kept_for_crops(task, tiles)))
@@ -135,7 +155,7 @@ class Rise:
             weight += mask
         # Pixels that no mask keeps take the mean score of all masks.
         saliency = np.where(weight > 0, total / np.where(weight > 0, weight, 1), values.mean())
-        return closer_look(task, tiles, pool(task, tiles, saliency[:, :, None])[:, 0], self.join)
+        return pool(task, tiles, saliency[:, :, None])[:, 0]
 
     def _masks(
         self, task: Task, shape: tuple[int, int], count: int
@@ -161,7 +181,7 @@ def _interpolation(length: int, cells: int, shift: float) -> NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PixelWise:
+class PixelWise(SalientTiles):
     """Occlusion of each of the finest cells of the overview; its importance is the fall in score.
 
     The pixel-wise baseline of the HCS paper (section 6.4) searches the smallest regions one by
@@ -169,24 +189,19 @@ class PixelWise:
     "Visualizing and understanding convolutional networks", section 4.2): one pass per cell.
 
     Attributes:
-        join: Aggregation of the predictions of the crops.
         cells: Maximum number of cells along the longer side of the overview: 14 as the patches of
             a ViT/16 at 224 pixels. Cells are larger if the budget, minus the reserve for crops,
             does not cover them.
     """
 
-    join: Join
     cells: int = 14
 
-    def __call__(self, task: Task) -> Outcome:
-        """Run the method on a scene.
+    def saliency(self, task: Task, tiles: Tiles) -> NDArray[np.floating]:
+        """Return the mean importance of the cells in each tile, (n,).
 
         Raises:
             BudgetError: The passes do not cover the overview, two cells and a crop.
-            MissingCapabilityError: See `check_join`.
         """
-        check_join(task.question, self.join)
-        tiles = native_tiles(task)
         z = task.encoder.embed([whole(task)])
         score = target_score(task.question, z[0])
         view = MaskedOverview(task)
@@ -197,7 +212,7 @@ class PixelWise:
         left = score(view.embed(1 - share for share in view.shares(cells)))
         shared = shared_area(windows_of(tiles), windows_of(cells))
         total = np.maximum(shared.sum(axis=1), 1)
-        return closer_look(task, tiles, shared @ (score(z) - left) / total, self.join)
+        return shared @ (score(z) - left) / total
 
     def _most(self, shape: tuple[int, int]) -> int:
         """Return the number of cells without a budget, with at least two pixels each."""
