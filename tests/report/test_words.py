@@ -466,6 +466,18 @@ def test_a_search_says_whether_anything_was_found():
     assert said(scenes.searched("boat", [], probable=True)) == 'No tile to search for "boat"'
 
 
+@pytest.mark.parametrize("probable", [True, False])
+def test_a_search_in_scenes_unlike_the_training_finds_nothing_reliable(probable):
+    unlike = [{**hit, "unfamiliar": True} for hit in hits(0.93, 0.6)]
+    assert said(scenes.searched("boat", unlike, probable=probable)) == (
+        'No reliable result for "boat": the scenes are unlike all scenes of the training'
+    )
+    mixed = scenes.searched("boat", [*hits(0.93), unlike[1]], probable=probable)
+    assert mixed.lines[-1] == (
+        "1 hit is in a scene unlike all scenes of the training: scores may be meaningless."
+    )
+
+
 def test_concepts_are_judged_against_a_random_order():
     def found(**each):
         truth = {"tiles": {"each": each}, "prevalence": dict.fromkeys(each, 0.3)}

@@ -402,6 +402,8 @@ class SelectJob(ImageryJob):
             run, target, observer, pool_key, policy=policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
+        for caution in selecting.unlike_training(target, scores.beyond):
+            logger.warning("%s", caution)
         selection, threshold, expected = selecting.cut_ranking(
             scores, pool, record.calibration, budget=budget, obr=self.obr,
             threshold=self.threshold, raw=self.preset == "paper",
@@ -416,8 +418,8 @@ class SelectJob(ImageryJob):
             maps_key=rank_key,
         )  # fmt: skip
         description = describe_selection(
-            target, record, selection, budget=budget, threshold=threshold, expected=expected,
-            lr_cost=self.lr_cost,
+            target, record, selection, beyond=scores.beyond, budget=budget, threshold=threshold,
+            expected=expected, lr_cost=self.lr_cost,
         )  # fmt: skip
         return {
             "observe": {

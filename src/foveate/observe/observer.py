@@ -25,6 +25,8 @@ from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device
 from foveate.observe.data.concepts import Concept, concepts_of
+from foveate.observe.dense import to_tiles
+from foveate.observe.familiarity import Familiarity
 from foveate.observe.features import Encoder
 from foveate.observe.networks.heads import LabelHead, ToText
 from foveate.observe.networks.sizes import Architecture, Shape
@@ -176,6 +178,7 @@ def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
 
 
 WEIGHTS = "observer.safetensors"
+_FAMILIAR = "familiarity."
 _AT_ONCE = 16  # scenes
 
 
@@ -222,6 +225,8 @@ class Observer:
         head: Concept classifiers trained on labels, or None.
         to_text: Projection of mean tokens to the text embedding space, or None.
         folder: Folder that it was loaded from; empty before it is saved.
+        familiarity: Distribution of the LR features of the training; None for an observer of an
+            earlier version.
     """
 
     record: ObserverConfig
@@ -232,6 +237,7 @@ class Observer:
     head: LabelHead | None = None
     to_text: ToText | None = None
     folder: str = ""
+    familiarity: Familiarity | None = None
 
     @property
     def device(self) -> torch.device:
@@ -259,6 +265,20 @@ class Observer:
         raw = members.mean(axis=-1)
         score = self.record.calibration(raw.ravel()).reshape(raw.shape)
         return Scores(score, raw, members.std(axis=-1))
+
+    def beyond(self, tokens: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which tiles are farther from the training than all validation tiles.
+
+        Args:
+            tokens: (s, R * r, C * r, D) LR tokens before the projection.
+
+        Returns:
+            (s, R, C) bool; False for an observer of an earlier version.
+        """
+        tiles = to_tiles(tokens, self.record.shape.lr_side)
+        if self.familiarity is None:
+            return np.zeros(tiles.shape[:3], bool)
+        return self.familiarity.beyond(self.lr, tiles)
 
     def filled(self, lr: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute the LR fill: HR tokens predicted from the overviews alone.
@@ -416,6 +436,8 @@ class Observer:
         for name, linear in (("head", self.head), ("to_text", self.to_text)):
             if linear is not None:
                 arrays |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
+        if self.familiarity is not None:
+            arrays |= {f"{_FAMILIAR}{k}": v for k, v in self.familiarity.to_arrays().items()}
         return tensors | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
     @classmethod
@@ -459,13 +481,20 @@ class Observer:
             to_text=ToText(arrays["to_text.weight"], arrays["to_text.bias"])
             if "to_text.weight" in arrays
             else None,
-            folder=str(folder),
+            folder=str(folder), familiarity=_familiarity(arrays),
         )  # fmt: skip
 
 
 def _projection(arrays: dict[str, Any], name: str) -> Projection:
     mean, basis, scale = (arrays[f"{name}.{part}"] for part in ("mean", "basis", "scale"))
     return Projection(mean, basis, float(scale[0]))
+
+
+def _familiarity(arrays: dict[str, Any]) -> Familiarity | None:
+    stored = {
+        k.removeprefix(_FAMILIAR): v for k, v in arrays.items() if k.startswith(_FAMILIAR)
+    }  # fmt: skip
+    return Familiarity.from_arrays(stored) if stored else None
 
 
 def _in_folder(name: str, folder: Path, prefix: str = "") -> str:

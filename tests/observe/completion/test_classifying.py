@@ -81,7 +81,8 @@ def test_scores_are_a_table(scenes):
     assert repr(found) == "ConceptScores(road, forest: 200 tiles)"
     table = pa.table(found)
     assert table.column_names == [
-        "tile_id", "scene", "row", "col", "observed", "doubt", "road", "forest", "geometry"
+        "tile_id", "scene", "row", "col", "observed", "doubt", "unfamiliar", "road", "forest",
+        "geometry",
     ]  # fmt: skip
     assert np.allclose(table["road"].to_numpy(), found.values[:, 0])
     pytest.importorskip("geopandas")

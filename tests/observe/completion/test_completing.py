@@ -63,7 +63,7 @@ def test_scenes_are_what_the_predictor_makes_of_the_observed_tiles(completing, w
     hr = dense.to_tokens(dense.to_grids(completing.hr, pairs.place, full), side)
     lr = np.zeros((8, *(n * observer.record.shape.lr_side for n in pairs.shape), 128), np.float32)
     with Run.create(completing.run) as kept:
-        for scene, tokens in selected.tokens(observer, kept):
+        for scene, tokens, _ in selected.tokens(observer, kept):
             lr[scene] = tokens
     expected = observer.complete(lr, hr, seen)
     means = dense.from_grids(dense.to_tiles(expected.tokens, side).mean(axis=3), pairs.place)
@@ -153,9 +153,9 @@ def test_nothing_bought_is_nothing_observed(completing, whole, tmp_path):  # noq
 def test_more_tiles_change_their_scenes_alone(completing, tmp_path, monkeypatch):  # noqa: F811
     out, made, plain = tmp_path / "out", [], module.Completion._scene
 
-    def watched(self, number, lr):
+    def watched(self, number, *more):
         made.append(number)
-        return plain(self, number, lr)
+        return plain(self, number, *more)
 
     monkeypatch.setattr(module.Completion, "_scene", watched)
     job(completing).run(out)
@@ -171,11 +171,11 @@ def test_more_tiles_change_their_scenes_alone(completing, tmp_path, monkeypatch)
 def test_a_stopped_run_goes_on_to_the_same_bytes(completing, whole, tmp_path, monkeypatch):  # noqa: F811
     out, made, plain = tmp_path / "out", [], module.Completion._scene
 
-    def watched(self, number, lr):
+    def watched(self, number, *more):
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append(number)
-        return plain(self, number, lr)
+        return plain(self, number, *more)
 
     asked = job(completing, completing.world / "images", only_chosen=True)
     with monkeypatch.context() as patch:

@@ -39,7 +39,16 @@ def plain(n, groups=3):
     scene = np.array([f"s{i % groups}" for i in range(n)])
     zero = np.zeros(n, np.int64)
     return Completed(
-        None, {}, ids, scene, zero, zero, zero > 0, zero.astype(np.float32), np.zeros((n, 2))
+        None,
+        {},
+        ids,
+        scene,
+        zero,
+        zero,
+        zero > 0,
+        zero.astype(np.float32),
+        zero > 0,
+        np.zeros((n, 2)),
     )
 
 
@@ -97,7 +106,7 @@ def test_a_concept_is_one_that_was_learnt(scenes):
     rows = table.drop_columns(["geometry"]).to_pylist()
     assert [row["rank"] for row in rows] == list(range(1, 11))
     assert set(rows[0]) == {
-        "rank", "scene", "row", "col", "score", "observed", "doubt", "tile_id"
+        "rank", "scene", "row", "col", "score", "observed", "doubt", "unfamiliar", "tile_id"
     }  # fmt: skip
     assert all(0 <= row["score"] <= 1 for row in rows)
     assert table.column_names[-1] == "geometry"

@@ -545,3 +545,39 @@ def test_one_mode_and_policies_of_overviews():
         check_policy("covariate", None)
     with pytest.raises(ParameterError, match="a covariate for the policy 'learned'"):
         check_policy("learned", "x.tif")
+
+
+# --- overviews unlike the training ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noise(two, tmp_path_factory):
+    """An overview, and another one whose pixels are replaced by saturated noise."""
+    folder = tmp_path_factory.mktemp("noise")
+    with rasterio.open(two[1]) as file:
+        profile, shape = file.profile, (file.count, *file.shape)
+    data = 255 * np.random.default_rng(0).integers(0, 2, shape).astype(profile["dtype"])
+    with rasterio.open(folder / "noise.tif", "w", **profile) as file:
+        file.write(data)
+    return [two[0], str(folder / "noise.tif")]
+
+
+@pytest.mark.parametrize("policy", ["learned", "design"])
+def test_overviews_unlike_the_training_are_named(observing, noise, tmp_path, caplog, policy):  # noqa: F811
+    job = SelectJob(
+        images=noise, observer=str(observing.model), budget="12%", policy=policy, device="cpu"
+    )
+    job.run(tmp_path / "run")
+    text = "1 of 2 overviews is unlike all overviews of the training. Scores may be meaningless."
+    assert text in summary(tmp_path / "run")["notes"]
+    assert text in caplog.text
+
+
+def test_overviews_of_the_training_are_familiar(done):
+    assert not [note for note in summary(done.out)["notes"] if "unlike" in note]
+
+
+def test_an_observer_of_an_earlier_version_compares_nothing(observer, two):
+    old = replace(observer, familiarity=None)
+    assert not old.beyond(np.zeros((1, 4, 4, old.lr.mean.size), np.float32)).any()
+    assert rank(two, old, policy="learned").depth == rank(two, observer, policy="learned").depth

@@ -27,6 +27,7 @@ from foveate.files import digest, fingerprint, read_parquet, text_column, write_
 from foveate.observe import dense
 from foveate.observe.completion.check_hr import hr_cautions
 from foveate.observe.completion.match_hr import HighTokens, in_blocks, weights_fingerprint
+from foveate.observe.familiarity import caution, unfamiliar
 from foveate.observe.selection.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 COMPLETED, CONCEPTS = "tables/completed.parquet", "tables/concepts.parquet"
 NAME = "completed"  # name of the embeddings
+BEYOND = "beyond"  # column of tiles whose overview is unlike the training
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,6 +67,7 @@ class Completed(Tabular):
         col: (n,) columns in the grid of the scene.
         observed: (n,) bool mask of observed tiles.
         doubt: (n,) float32 uncertainty, 0 to 1.
+        unfamiliar: (n,) bool, tiles of scenes whose overview is unlike those of the training.
         x: (n, d) float16 mean tokens; a memory map.
     """
 
@@ -76,6 +79,7 @@ class Completed(Tabular):
     col: NDArray[np.int64]
     observed: NDArray[np.bool_]
     doubt: NDArray[np.float32]
+    unfamiliar: NDArray[np.bool_]
     x: NDArray[np.floating]
 
     def __len__(self) -> int:
@@ -90,9 +94,9 @@ class Completed(Tabular):
         return f"Completed({tiles} of {of}, {observed:,} observed)"
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each tile: id, scene, row, col, observed, doubt, outline (WKB) if known.
+        """Return a row for each tile: id, scene, row, col, observed, doubt, unfamiliar, outline.
 
-        Mean tokens are not included; see `x`.
+        Outlines are WKB, if they are known. Mean tokens are not included; see `x`.
         """
         return self.table(np.arange(len(self)), {})
 
@@ -110,7 +114,8 @@ class Completed(Tabular):
             "tile_id": pa.array(ids.tolist(), pa.string()),
             "scene": pa.array(self.scene[rows].tolist(), pa.string()),
             "row": self.row[rows], "col": self.col[rows], "observed": self.observed[rows],
-            "doubt": self.doubt[rows].astype(np.float64), **more,
+            "doubt": self.doubt[rows].astype(np.float64), "unfamiliar": self.unfamiliar[rows],
+            **more,
         })  # fmt: skip
         tiles = read_parquet(self.path / "tiles.parquet")
         if GEOMETRY in tiles.column_names:
@@ -146,16 +151,23 @@ def open_completed(path: str | Path) -> Completed:
             "Complete the scenes first: foveate observe complete RUN --tiles DIR --out SCENES",
         )
     table = read_parquet(root / COMPLETED)
-    ids = text_column(table, "tile_id")
+    ids, scene = text_column(table, "tile_id"), text_column(table, "scene")
     return Completed(
-        root, record, ids, text_column(table, "scene"),
+        root, record, ids, scene,
         table["row"].to_numpy().astype(np.int64), table["col"].to_numpy().astype(np.int64),
         table["observed"].to_numpy(zero_copy_only=False), table["doubt"].to_numpy(),
-        load_embeddings(root, NAME).align(ids),
+        unfamiliar(scene, _beyond(table)), load_embeddings(root, NAME).align(ids),
     )  # fmt: skip
 
 
-VERSION = 1  # increased when the same inputs give other files
+def _beyond(table: pa.Table) -> NDArray[np.bool_]:
+    """Return the column of tiles unlike the training; False for runs of an earlier version."""
+    if BEYOND not in table.column_names:
+        return np.zeros(len(table), bool)
+    return table[BEYOND].to_numpy(zero_copy_only=False)
+
+
+VERSION = 2  # increased when the same inputs give other files
 _AXES = 3
 _MAX_LISTED = 20  # missing tiles that the summary lists
 
@@ -197,10 +209,10 @@ class Completion:
             Run.create(selected.path) as store,
             Meter(progress, "completing scenes", len(self._scenes)) as meter,
         ):
-            for number, lr in selected.tokens(self.observer, store, self.device):
+            for number, lr, beyond in selected.tokens(self.observer, store, self.device):
                 run.do(
                     f"complete {selected.name(number)}", self._key(number),
-                    lambda number=number, lr=lr: self._scene(number, lr),
+                    lambda number=number, lr=lr, beyond=beyond: self._scene(number, lr, beyond),
                 )  # fmt: skip
                 meter.advance()
         keys = [self._key(number) for number in self._scenes]
@@ -255,8 +267,10 @@ class Completion:
             for row in rows.tolist()
         ]  # fmt: skip
 
-    def _scene(self, number: int, lr: NDArray[np.float32]) -> list[str]:
-        """Complete one scene from its LR tokens, and write its files."""
+    def _scene(
+        self, number: int, lr: NDArray[np.float32], beyond: NDArray[np.bool_]
+    ) -> list[str]:  # fmt: skip
+        """Complete one scene from its LR tokens, and write its files; see `Selected.tokens`."""
         import pyarrow as pa
 
         selected, observer, name = self.selected, self.observer, self.selected.name(number)
@@ -285,6 +299,7 @@ class Completion:
             "chosen": selected.chosen[rows],
             "given": np.array([row in self.matched.views for row in rows.tolist()]),
             "observed": observed[index], "doubt": doubt[index],
+            BEYOND: beyond,
         }  # fmt: skip
         table = _table(name)
         write_parquet(self.run.path / table, pa.table(columns))
@@ -332,6 +347,8 @@ class Completion:
         doubt, missing = table["doubt"].to_numpy(), chosen & ~given
         names = np.array(table["tile_id"].to_pylist())
         pool, record = self.selected.record["summary"].get("pool", {}), self.observer.record
+        unlike = caution(text_column(table, "scene"), _beyond(table))
+        cautions = hr_cautions(record, self.matched, self.selected)
         return {
             "observe": {
                 "task": "complete",
@@ -344,7 +361,7 @@ class Completion:
                 "empty": int((given & ~observed).sum()),
                 "not_chosen_but_given": int((given & ~chosen).sum()),
                 "unused": len(self.matched.unused),
-                "cautions": hr_cautions(record, self.matched, self.selected),
+                "cautions": [unlike, *cautions] if unlike else cautions,
                 "completed_doubt": None if observed.all() else float(doubt[~observed].mean()),
                 "concepts": list(self.observer.head.names) if self.observer.head else [],
                 "texts": self.observer.to_text is not None,

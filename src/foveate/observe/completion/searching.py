@@ -57,11 +57,13 @@ class Hits(Tabular):
         return f"Hits({len(self):,}, first {self.scenes.ids[self.rows[0]]}: {self.score[0]:.3g})"
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each hit: rank, scene, row, col, score, observed, doubt, tile_id."""
+        """Return a row for each hit, with its rank, score, tile and outline."""
         ranks = np.arange(1, len(self) + 1)
         table = self.scenes.table(self.rows, {"rank": ranks, "score": self.score})
-        names = ["rank", "scene", "row", "col", "score", "observed", "doubt", "tile_id"]
-        return table.select([*names, *([GEOMETRY] if GEOMETRY in table.column_names else [])])
+        names = ["rank", "scene", "row", "col", "score", "observed", "doubt", "unfamiliar"]
+        return table.select(
+            [*names, "tile_id", *([GEOMETRY] if GEOMETRY in table.column_names else [])]
+        )
 
 
 def search(

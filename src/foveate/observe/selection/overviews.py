@@ -357,6 +357,11 @@ class TiledInference:
     run: Run | None = None
     progress: ProgressFn | None = None
 
+    @cached_property
+    def beyond(self) -> NDArray[np.bool_]:
+        """(n,) bool, tiles encoded so far that are unlike the training, see `Observer.beyond`."""
+        return np.zeros(len(self.target.pool), bool)
+
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
         """Yield rows of tiles, their (row, column) in a part, and (1, R * r, C * r, d) tokens."""
         record = self.observer.record
@@ -374,7 +379,9 @@ class TiledInference:
                 inner = place[in_scene, 1:] - (row, col)
                 inside = ((inner >= 0) & (inner < shape)).all(axis=1)
                 if inside.any():
-                    yield in_scene[inside], inner[inside], self.observer.lr(tokens[[at]])
+                    part, rows, index = tokens[[at]], in_scene[inside], inner[inside]
+                    self.beyond[rows] = self.observer.beyond(part)[0, index[:, 0], index[:, 1]]
+                    yield rows, index, self.observer.lr(part)
 
     def scores(self) -> tuple[NDArray[np.float64], ...]:
         """Return calibrated scores, raw scores and their standard deviations, (n,) each."""

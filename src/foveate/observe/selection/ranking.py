@@ -55,11 +55,14 @@ class TileScores:
             another policy.
         raw: (n,) raw scores of the sampler, 0 to 1; NaN for another policy.
         sd: (n,) standard deviation over the heads of the sampler; NaN for another policy.
+        beyond: (n,) bool, tiles whose overview is unlike the training, see `Familiarity`; False
+            for policies that do not use the features of overviews.
     """
 
     ranking: Ranking
     raw: NDArray[np.float64]
     sd: NDArray[np.float64]
+    beyond: NDArray[np.bool_]
 
 
 def rank(
@@ -148,12 +151,12 @@ def score_tiles(
         progress: Progress callback.
     """
     check_reads(target.overviews, observer.record.encoders["lr"], bands)
-    nan = np.full(len(target.pool), np.nan)
+    nan, no = np.full(len(target.pool), np.nan), np.zeros(len(target.pool), bool)
     evidence: dict[str, Any] = {"place": target.place}
     if policy == "covariate":
         evidence["covariate"] = covered(target, covariate)
     if policy not in (LEARNED, DESIGN, "lr-entropy"):
-        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan)
+        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan, no)
     inference = TiledInference(
         target, observer, bind_lr(target, observer, bands, device), run, progress
     )
@@ -163,10 +166,11 @@ def score_tiles(
         else:
             head = concept_head(target, observer, device)
             evidence["probabilities"] = inference.probabilities(head)
-        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan)
+        ranking = apply_policy(target.pool, policy, evidence, seed=seed)
+        return TileScores(ranking, nan, nan, inference.beyond)
     score, raw, sd = inference.scores()
     ranking = apply_policy(target.pool, policy, {"learned": raw}, seed=seed)
-    return TileScores(replace(ranking, score=score[ranking.rows]), raw, sd)
+    return TileScores(replace(ranking, score=score[ranking.rows]), raw, sd, inference.beyond)
 
 
 def policy_of(stated: str, record: ObserverConfig, mode: Mode = "budget") -> str:

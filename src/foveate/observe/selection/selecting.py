@@ -15,6 +15,7 @@ from foveate.budget import Budget
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.observe.data.pairs import open_pairs
+from foveate.observe.familiarity import caution
 from foveate.observe.observer import RECORD, WEIGHTS
 from foveate.observe.options import AUTO
 from foveate.observe.scoring.calibration import (
@@ -62,8 +63,9 @@ def areas(pool: Pool) -> NDArray[np.float64]:
 
 
 def describe_selection(
-    target: OverviewTiles, record: ObserverConfig, selection: Selection, *, budget: Budget | None,
-    threshold: float | None, expected: float | None, lr_cost: float = 0.0,
+    target: OverviewTiles, record: ObserverConfig, selection: Selection, *,
+    beyond: NDArray[np.bool_], budget: Budget | None, threshold: float | None,
+    expected: float | None, lr_cost: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Return shares and costs of a selection, JSON-ready.
 
@@ -71,6 +73,7 @@ def describe_selection(
         target: Tiles and overviews.
         record: Configuration of the observer.
         selection: The selected tiles.
+        beyond: (n,) bool, tiles whose overview is unlike the training.
         budget: Budget of the selection, or None.
         threshold: Calibrated score above which tiles were selected, or None.
         expected: Share of the area that the threshold is expected to select, or None.
@@ -119,7 +122,7 @@ def describe_selection(
             if gsd is not None and concept.min_gsd is not None and gsd[1] <= concept.min_gsd
         ],
         "pairs": target.pairs is not None,
-        "notes": _notes(target, record, low, source),
+        "notes": _notes(target, record, low, source, unlike_training(target, beyond)),
     }
 
 
@@ -160,8 +163,20 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
     }
 
 
-def _notes(target: OverviewTiles, record: ObserverConfig, ratio: float, source: str) -> list[str]:
-    notes = cautions(target, record)
+def unlike_training(target: OverviewTiles, beyond: NDArray[np.bool_]) -> list[str]:
+    """Return a caution about overviews unlike those of the training, if there are any.
+
+    Args:
+        target: Tiles and overviews.
+        beyond: (n,) bool, see `Observer.beyond`.
+    """
+    return [text] if (text := caution(target.place[:, 0], beyond)) else []
+
+
+def _notes(
+    target: OverviewTiles, record: ObserverConfig, ratio: float, source: str, unlike: list[str]
+) -> list[str]:
+    notes = [*unlike, *cautions(target, record)]
     if source == "assumed":
         notes.append(f"The side of an HR pixel is assumed to be 1/{ratio:g} of an LR pixel.")
     if not target.pool.georeferenced:
@@ -191,7 +206,7 @@ def _mocr(
     )  # fmt: skip
 
 
-VERSION = 1  # increased when the same job gives another result
+VERSION = 2  # increased when the same job gives another result
 
 
 def open_overviews(job: SelectJob, record: ObserverConfig) -> OverviewTiles:

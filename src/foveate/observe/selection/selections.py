@@ -56,10 +56,10 @@ _THUMB_SIDE = 1280  # longest side in pixels
 
 
 def save_scores(path: Path, scores: TileScores) -> None:
-    """Write a ranking: rank, tile_id, score, raw, sd."""
+    """Write a ranking: rank, tile_id, score, raw, sd, beyond."""
     ranking = scores.ranking
     table = ranking.to_arrow().drop_columns(["row"])
-    for name, values in (("raw", scores.raw), ("sd", scores.sd)):
+    for name, values in (("raw", scores.raw), ("sd", scores.sd), ("beyond", scores.beyond)):
         table = table.append_column(name, [values[ranking.rows]])
     write_parquet(path, table)
 
@@ -81,7 +81,9 @@ def load_scores(path: Path, pool: Pool) -> TileScores:
         columns.append(column)
     meta = {"method": path.stem}
     ranking = Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, pool.costs(), meta)
-    return TileScores(ranking, *columns)
+    beyond = np.zeros(len(pool), bool)
+    beyond[rows] = table["beyond"].to_numpy()
+    return TileScores(ranking, *columns, beyond)
 
 
 def save_selected(
@@ -278,8 +280,11 @@ class Selected:
 
     def tokens(
         self, observer: Observer, store: Run, device: str = "auto"
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield scenes with tiles and their (R * r, C * r, lr_dim) projected LR tokens.
+    ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield scenes with tiles, their (R * r, C * r, lr_dim) projected LR tokens, and a mask.
+
+        The mask is True for tiles, in the order of `rows`, that are unlike the training, see
+        `Observer.beyond`.
 
         Args:
             observer: The observer.
@@ -291,7 +296,8 @@ class Selected:
         model = bind_lr(self.target, observer, self.job.bands, device)
         counts = np.bincount(self.place[:, 0], minlength=len(self.target.shapes))
         incomplete: dict[int, tuple[int, NDArray[np.float32]]] = {}  # scenes with missing parts
-        for rows, index, tokens in TiledInference(self.target, observer, model, store):
+        inference = TiledInference(self.target, observer, model, store)
+        for rows, index, tokens in inference:
             scene = int(self.place[rows[0], 0])
             y, x = (self.place[rows[0], 1:] - index[0]) * side
             height, width = (n * side for n in self.target.shapes[scene])
@@ -300,7 +306,7 @@ class Selected:
             if count + len(rows) < counts[scene]:
                 incomplete[scene] = (count + len(rows), grid)
             else:
-                yield scene, grid
+                yield scene, grid, inference.beyond[self.rows(scene)]
 
 
 def open_selected(path: str | Path) -> tuple[Path, dict[str, Any], SelectJob]:

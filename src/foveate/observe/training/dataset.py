@@ -16,6 +16,7 @@ from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
 from foveate.observe.data.labels import check_texts, labels_of_pairs
 from foveate.observe.data.pairs import check_same_bands, split_scenes
+from foveate.observe.familiarity import Familiarity
 from foveate.observe.features import (
     Encoder,
     encode_overviews,
@@ -251,6 +252,7 @@ class TrainingData:
         handles: Role -> model handle, for the encoders that an observer needs.
         vectors: (n, e) embeddings of the tiles and (s, e) of the overviews by the text model; None
             if the gain does not need them.
+        familiarity: Distribution of the LR tokens; None if they are not known.
     """
 
     pairs: Pairs
@@ -267,6 +269,7 @@ class TrainingData:
     encoders: dict[str, Encoder]
     handles: dict[str, ModelHandle]
     vectors: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
+    familiarity: Familiarity | None = None
 
     @property
     def head(self) -> Head | None:
@@ -447,13 +450,23 @@ def build_dataset(
             texts = TextConcepts(head, text_projection)
     shape = _sampler_sizes(shape, job, () if labels is None else concepts)
     both = None if overview_vectors is None or vectors is None else (vectors, overview_vectors)
-    return replace(dataset, labels=labels, texts=texts, shape=shape, vectors=both)
+    return replace(
+        dataset, labels=labels, texts=texts, shape=shape, vectors=both,
+        familiarity=_familiarity(dataset, lr),
+    )  # fmt: skip
 
 
 def _sampler_sizes(shape: Shape, job: TrainJob, concepts: Sequence[Concept]) -> Shape:
     if job.sampler == "plain":
         return replace(shape, ensemble=1, plain=True)
     return replace(shape, concepts=sum(not concept.novel for concept in concepts))
+
+
+def _familiarity(dataset: TrainingData, lr: NDArray[np.floating]) -> Familiarity:
+    """Return the distribution of the (s, R * r, C * r, D) LR tokens of the training."""
+    train, val = dataset.scenes("train"), dataset.scenes("val")
+    held_out = dense.to_tiles(lr[val], dataset.shape.lr_side)[dataset.data.valid[val]]
+    return Familiarity.fit(dataset.lr, _flat(lr[train]), held_out)
 
 
 def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 VERSION = 4  # increased when the same job gives another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
 EVALUATED = 2  # increased when the same observer gives other results
+SAVED = 2  # increased when the same networks give other files
 SHARES = (0.05, 0.12, 0.25)  # observed ratios at which targets are compared
 
 
@@ -272,7 +273,7 @@ class Trainer:
         )
         return Observer(
             record, sampler, predictor, data.lr, data.hr, data.labels, to_text,
-            str(self._run.path / MODEL),
+            str(self._run.path / MODEL), data.familiarity,
         )  # fmt: skip
 
     def custom[Net: torch.nn.Module](
@@ -392,7 +393,7 @@ def finish(run: Run, trainer: Trainer, observer: Observer, key: str) -> Observer
         files = evaluated.save(run.path / MODEL, data.handles)
         return [str(file.relative_to(run.path)) for file in files]
 
-    run.do("observer", digest([*inputs, held_out]), save)
+    run.do("observer", digest([SAVED, *inputs, held_out]), save)
     return evaluated
 
 

@@ -194,7 +194,7 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
 
     Args:
         name: The query.
-        hits: "score" and "observed" of each hit, best first.
+        hits: "score", "observed" and "unfamiliar" of each hit, best first.
         probable: Whether scores are probabilities; otherwise they are cosines, which can only be
             compared with each other.
     """
@@ -207,6 +207,13 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
     if guessed:
         one = human.plural(guessed, "hit was", "hits were")
         notes.append(f"{one} not observed: scored by completed features.")
+    unlike = sum(bool(hit.get("unfamiliar")) for hit in hits)
+    if unlike:
+        one = human.plural(unlike, "hit is in a scene", "hits are in scenes")
+        notes.append(f"{one} unlike all scenes of the training: scores may be meaningless.")
+    if unlike == len(hits):
+        text = f"No reliable result for {what}: the scenes are unlike all scenes of the training"
+        return Headline(text, tuple(notes[:-1]))
     if not probable:
         text = f"{human.plural(len(hits), 'tile')} most similar to {what}, which may show it or not"
         return Headline(text, ("A text search always returns hits: look at the pictures.", *notes))
