@@ -17,6 +17,7 @@ from foveate.classify import ClassifyJob
 from foveate.errors import DataError, FoveateError, MissingCapabilityError, ParameterError
 from foveate.models.probe import fit_probe
 from foveate.raster import write_cog
+from foveate.report import write_report
 from foveate.run import Run, load_embeddings
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
@@ -173,6 +174,9 @@ def test_a_probe_takes_the_place_of_labels(folders, tmp_path):
     given = job(folders, labels=[], probe=str(tmp_path / "p.safetensors"))
     done = given.run(tmp_path / "second")
     assert list(done.record["summary"]["labels"]) == list(COLOURS)
+    judged = given.model_copy(update={"truth_from_folders": True}).run(tmp_path / "judged")
+    assert judged.record["summary"]["truth"]["fitted"] == 9
+    assert "the probe was fitted to these patches" in write_report(judged.path).read_text()
     with pytest.raises(DataError, match="fitted to embeddings of 'colours'"):
         given.model_copy(update={"model": "builtin"}).run(tmp_path / "third")
 

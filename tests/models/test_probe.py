@@ -74,6 +74,19 @@ def test_a_probe_survives_its_file(tmp_path):
     assert (tmp_path / "q.safetensors").read_bytes() == (tmp_path / "p.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("stored", [np.float16, np.float32, np.float64])
+def test_a_probe_knows_what_it_was_fitted_to(tmp_path, stored):
+    x, labels = examples()
+    fit_probe(x[:40].astype(stored), labels[:40], "abc").save(tmp_path / "p.safetensors")
+    probe = Probe.load(tmp_path / "p.safetensors")
+    for given in (x, x.astype(np.float16)):
+        assert probe.was_fitted_to(given).tolist() == [True] * 40 + [False] * 20
+    old = dataclasses.replace(probe, fitted=None)
+    assert not old.was_fitted_to(x).any()
+    old.save(tmp_path / "old.safetensors")
+    assert Probe.load(tmp_path / "old.safetensors").fitted is None
+
+
 def test_another_encoder_is_refused():
     x, labels = examples()
     probe = fit_probe(x, labels, "abc", spec=SPEC)

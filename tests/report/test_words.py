@@ -111,6 +111,21 @@ def test_methods_beside_each_other_are_better_tied_or_the_same():
 
 
 @pytest.mark.parametrize(
+    ("fitted", "text"),
+    [
+        (0, "(14 %)"), (1, "(14 %); 1 of them was used to fit the probe"),
+        (300, "(14 %); 300 of them were used to fit the probe"),
+        (690, "(14 %); the probe was fitted to these patches"),
+    ],
+)  # fmt: skip
+def test_accuracy_on_the_patches_of_the_fit_is_no_evidence(fitted, text):
+    right = Right(690, 0.62, 0.58, 0.66, "forest", 0.14, 1 / 21, "better")
+    found = labels.labelled(Labelled(700, 21, 3, "river", 0.2, right, "folders", fitted=fitted))
+    assert said(found).endswith(text)
+    assert any("says little" in line for line in found.lines) == (fitted > 0)
+
+
+@pytest.mark.parametrize(
     ("verdict", "text"),
     [
         ("better", ', more than by always answering "forest" (14 %)'),

@@ -113,6 +113,9 @@ class ClassifyJob(ClassJob, SpreadJob):
         predictions = results.load_predictions(run.path, ready.names)
         self._tables(run, pool, predictions, truth, progress)
         counts = predictions.counts().tolist()
+        fitted = 0
+        if truth is not None and ready.probe is not None:
+            fitted = int(ready.probe.was_fitted_to(embeddings.align(pool.ids))[truth >= 0].sum())
         return {
             "pool": pool.describe(),
             "model": embeddings.spec.to_dict(),
@@ -123,6 +126,7 @@ class ClassifyJob(ClassJob, SpreadJob):
             "truth": None if truth is None else {
                 "source": "folders" if self.truth_from_folders else "masks",
                 **results.accuracy(predictions, truth),
+                "fitted": fitted,
             },
             "file": results.PREDICTIONS,
         }  # fmt: skip

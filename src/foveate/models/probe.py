@@ -7,6 +7,7 @@ to raw or normalised embeddings, and normalises its inputs accordingly.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import warnings
@@ -55,6 +56,8 @@ class Probe:
         meta: Facts about the fit: rows, regularisation strength, cross-validation accuracy (None
             with too few examples), seed.
         inputs: Embeddings that it was fitted to: "raw", or "unit" for norm 1.
+        fitted: (m,) uint64, sorted hashes of the embeddings of the fit; None for a probe of an
+            earlier version.
     """
 
     names: tuple[str, ...]
@@ -63,6 +66,7 @@ class Probe:
     spec: EncoderSpec | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     inputs: Inputs = "raw"
+    fitted: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         """Check `inputs`.
@@ -91,6 +95,21 @@ class Probe:
         from scipy.special import softmax
 
         return softmax(self.logits(z), axis=-1)
+
+    def was_fitted_to(self, z: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which embeddings the probe was fitted to, by their bytes.
+
+        Embeddings of the same pixels have the same bytes on one machine; between processors their
+        last bits may differ, and then they are not recognised.
+
+        Args:
+            z: (n, d) embeddings, as returned by the model or as stored.
+
+        Returns:
+            (n,) bool; False for a probe of an earlier version.
+        """
+        known = np.empty(0, np.uint64) if self.fitted is None else self.fitted
+        return np.isin(_hashes(z), known)
 
     def check(self, spec: EncoderSpec) -> None:
         """Check that the embeddings are from the encoder that the probe was fitted to.
@@ -130,6 +149,8 @@ class Probe:
         metadata = {_KEY: json.dumps(content, sort_keys=True)}
         # safetensors writes the memory buffer, which must be in C order.
         tensors = {"weight": np.ascontiguousarray(self.weight), "bias": self.bias}
+        if self.fitted is not None:
+            tensors["fitted"] = self.fitted
         write_bytes(path, save(tensors, metadata=metadata))
 
     @classmethod
@@ -150,11 +171,12 @@ class Probe:
             with safe_open(Path(path), framework="np") as file:
                 content = json.loads((file.metadata() or {})[_KEY])
                 weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+                fitted = file.get_tensor("fitted") if "fitted" in file.keys() else None  # noqa: SIM118
             known = content["spec"] and EncoderSpec.from_dict(content["spec"])
             schema = content["schema"]
             probe = cls(
                 tuple(content["names"]), weight, bias, known or None, content["meta"],
-                content["inputs"] if schema == _SCHEMA else "raw",
+                content["inputs"] if schema == _SCHEMA else "raw", fitted,
             )  # fmt: skip
             if schema not in (1, _SCHEMA) or weight.shape != (len(probe.names), weight.shape[1]):
                 raise ValueError(f"schema {schema}")  # noqa: TRY301
@@ -199,8 +221,8 @@ def fit_probe(
     """
     classes = tuple(labels_of(names))
     wide, numbers = _examples(x, labels, classes)
-    fitted = _inputs_of(wide) if inputs is None else check_inputs(inputs)
-    if fitted == "unit":
+    inputs = _inputs_of(wide) if inputs is None else check_inputs(inputs)
+    if inputs == "unit":
         wide = unit(wide).astype(np.float64)
     mean, std = wide.mean(axis=0), wide.std(axis=0)
     std[std == 0] = 1  # constant features have no effect
@@ -215,7 +237,10 @@ def fit_probe(
     weight = coef / std
     bias = intercept - weight @ mean
     meta = {"rows": len(wide), "strength": strength, "accuracy": accuracy, "seed": seed}
-    return Probe(classes, weight.astype(np.float32), bias.astype(np.float32), spec, meta, fitted)
+    return Probe(
+        classes, weight.astype(np.float32), bias.astype(np.float32), spec, meta, inputs,
+        np.unique(_hashes(x)),
+    )  # fmt: skip
 
 
 def check_inputs(inputs: Inputs) -> Inputs:
@@ -230,6 +255,14 @@ def check_inputs(inputs: Inputs) -> Inputs:
             "Allowed: raw (embeddings as returned by the model), unit (norm 1).",
         )
     return inputs
+
+
+def _hashes(x: NDArray[np.floating]) -> NDArray[np.uint64]:
+    """Return (n,) hashes of embeddings in float16, the precision in which they are stored."""
+    with np.errstate(over="ignore"):  # the hashes of infinities serve as well
+        rows = np.ascontiguousarray(x, np.float16)
+    found = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(found, "<u8").astype(np.uint64)
 
 
 def _inputs_of(x: NDArray[np.float64]) -> Inputs:

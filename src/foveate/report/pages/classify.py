@@ -75,6 +75,7 @@ def headlines(run: Classified) -> dict[str, Headline]:
         run.n, len(run.labels), int((counts == 0).sum()), run.labels[most], counts[most] / run.n,
         right(run.first, run.truth, run.scene, run.labels),
         str(truth.get("source") or "truth"), number(truth.get("mean_accuracy")),
+        int(truth.get("fitted") or 0),
     )  # fmt: skip
     return {"": labelled(found)}
 

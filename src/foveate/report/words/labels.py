@@ -28,6 +28,7 @@ class Labelled(NamedTuple):
         right: Accuracy; None without ground truth.
         source: Source of the ground truth: "folders", "masks".
         by_class: Mean of the per-class accuracies; NaN if not known.
+        fitted: Number of the judged patches that the probe was fitted to.
     """
 
     tiles: int
@@ -38,6 +39,7 @@ class Labelled(NamedTuple):
     right: Right | None = None
     source: str = ""
     by_class: float = math.nan
+    fitted: int = 0
 
 
 def labelled(found: Labelled) -> Headline:
@@ -53,12 +55,29 @@ def labelled(found: Labelled) -> Headline:
         return Headline(f"{patches}, {of}; the accuracy is not known", (*notes,))
     text = _right(found.right, human.plural(found.right.judged, "patch", "patches"))
     texts = _about(found.right, found.labels)
+    if found.fitted:
+        text, texts = f"{text}; {_fitted(found)}", [_NO_EVIDENCE, *texts]
     if math.isfinite(found.by_class):
         texts.append(
             f"Ground truth: {found.source}. The mean accuracy per class is "
             f"{human.share(found.by_class)}."
         )
     return Headline(text, (*texts, *notes))
+
+
+_NO_EVIDENCE = (
+    "The accuracy of a probe on patches that it was fitted to says little about other images: "
+    "classify images that it was not fitted to."
+)
+
+
+def _fitted(found: Labelled) -> str:
+    """Return how many of the judged patches the probe was fitted to."""
+    judged = 0 if found.right is None else found.right.judged
+    if found.fitted >= judged:
+        return "the probe was fitted to these patches"
+    verb = "was" if found.fitted == 1 else "were"
+    return f"{human.count(found.fitted)} of them {verb} used to fit the probe"
 
 
 def answered(right: Right, judged: str) -> Headline:
