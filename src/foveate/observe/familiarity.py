@@ -131,6 +131,8 @@ def caution(scene: NDArray[Any], beyond: NDArray[np.bool_]) -> str:
     few, count = np.unique(scene[unfamiliar(scene, beyond)]).size, np.unique(scene).size
     if not few:
         return ""
-    verb = "is" if few == 1 else "are"
-    what = "The overview is" if count == 1 else f"{few} of {count} overviews {verb}"
+    if few == count:
+        what = "The overview is" if count == 1 else f"All {count} overviews are"
+    else:
+        what = f"{few} of {count} overviews {'is' if few == 1 else 'are'}"
     return f"{what} unlike all overviews of the training. Scores may be meaningless."
