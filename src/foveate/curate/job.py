@@ -59,7 +59,7 @@ DEFAULT_REASON = (
     "(docs/methods.md). With masks, foveate bench curate --quick finds the best method for a pool."
 )
 # Number of comparisons (pools, budgets and samplers): better than random, worse, in total.
-EVIDENCE = {"fd": (7, 1, 40), "facility": (12, 1, 40)}
+EVIDENCE = {"fd": (7, 3, 44), "facility": (12, 1, 40)}
 
 # Settings of a preset besides the options of the methods; options given by the user win.
 PRESET_SETTINGS: dict[str, dict[str, Any]] = {
