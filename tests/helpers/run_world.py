@@ -26,7 +26,7 @@ from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError
 from foveate.grid import Tiles
 from foveate.models import shard_loop
-from foveate.models.shard_encoder import rows_of_scenes
+from foveate.models.shard_encoder import Encoded, rows_of_scenes
 from foveate.models.shard_loop import PartDone, ShardLoop
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import SourceInfo
@@ -106,7 +106,9 @@ class Encoder:
                 rows.append(scenes[scene][start:stop])
                 found += [vector(scene, state, i, self.spec) for i in range(start, stop)]
                 self.noted += [(scene, state, i) for i in range(start, stop)]
-        return np.concatenate(rows), np.array(found, np.float32).reshape(-1, 2)
+        every = np.concatenate(rows)
+        vectors = np.array(found, np.float32).reshape(-1, 2)
+        return Encoded(every, vectors, np.zeros(every.size, bool))
 
 
 def embed(path, archive, spec, *, part=None, skip=False, noted=None, between=lambda: None):

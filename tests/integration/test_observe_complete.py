@@ -43,7 +43,7 @@ def test_complete_search_and_classify(scenes):
     found = here("observe", "search", out, "--concept", "road", "--top", 3, "--out", hits, "--json")
     assert found.status == 0, (found.out, found.err)
     assert [hit["rank"] for hit in found.json["hits"]] == [1, 2, 3]
-    assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,tile_id,geometry")
+    assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,unfamiliar,tile_id")
     classified = here("observe", "classify", out, "--concepts", "forest,road")
     assert classified.status == 0, classified.err
     assert "By labels; probability of the best tile" in classified.out

@@ -81,7 +81,9 @@ def test_classify(tmp_path, capsys):
         "--truth-from-folders", "--out", run,
     )  # fmt: skip
     said = agree(run, out)[""].text
-    assert said.endswith("more than by always answering \u201cplain\u201d (50\u202f%)")
+    assert (
+        "more than by always answering \u201cplain\u201d (50\u202f%); the probe was fitted"
+    ) in said
 
 
 def test_focus(world, tmp_path, capsys):

@@ -186,7 +186,7 @@ def test_stacks_and_further_bands_pair_by_the_name_of_the_scene(tmp_path):
     assert row.key == "s"
     assert [p.name for p in row.paths] == ["s_B3.tif", "s_B2.tif"]
     assert (row.mask.name, row.extra[0].name) == ("s_label.tif", "s_img.tif")
-    assert any("not bands of the stack" in note.text for note in found.notes)
+    assert any("no band of the stack" in note.text for note in found.notes)
 
 
 def test_a_further_band_is_not_the_image(tmp_path):

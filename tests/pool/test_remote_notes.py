@@ -30,7 +30,7 @@ def images(tmp_path):
 
 def test_files_that_are_read_through_gdal_alone_are_named(images, tmp_path, caplog):
     caplog.set_level(logging.WARNING, logger="foveate")
-    job = CurateJob(images=images, tile=64, methods=["random"], budget="50%", model="none")
+    job = CurateJob(images=images, tile=64, methods=["random"], budget="50%")
     job.run(tmp_path / "run")
     (note,) = [n for n in caplog.messages if "through GDAL alone" in n]
     assert images[1] in note

@@ -200,7 +200,7 @@ def test_quality_rasters_are_found_in_items(tmp_path):
     masked = Quality([], most=0.2)(half)
     assert sorted(masked.excluded) == ["S0/y000000_x000032_32x32"]
     assert np.isnan(masked.attributes["bad"]).sum() == 4
-    assert "1 of 2 items have no quality raster" in " ".join(map(str, half.notes))
+    assert "1 of 2 items has no quality raster" in " ".join(map(str, half.notes))
     none = opened(write_list(tmp_path, items), Search(BANDS, quality=("none",)))
     assert Quality([])(none) is none
     assert files.most == 0.2
