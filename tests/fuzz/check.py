@@ -48,7 +48,8 @@ def commands(observer: Path | None) -> dict[str, list[str]]:
         "plain": "curate IMAGES --tile 48 --method random --budget area=50%",
         "inferred": "curate IMAGES --masks MASKS --tile 32 --method lc --budget 3",
         "embed": "embed IMAGES --tile 32",
-        "look": "focus look IMAGES --goal rare --crop 16 --cells 2 --passes 9",
+        # Stop at the first image that cannot be processed, so that its error is checked.
+        "look": "focus look IMAGES --goal rare --crop 16 --cells 2 --passes 9 --on-error stop",
         "prepare": "observe prepare IMAGES --masks MASKS --classes CLASSES --objects OBJECTS "
         "--concepts water,tank --tiles 4x4 --ratio 4",
     }
