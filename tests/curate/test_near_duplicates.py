@@ -261,7 +261,7 @@ def test_another_share_ranks_again(scene, tmp_path):
 def test_the_default_is_said_with_its_reason(scene, tmp_path, capsys):
     for name, masks in (("bare", []), ("masks", [str(scene / "masks")])):
         run, summary = done(job_of(scene, masks=masks), tmp_path / name)
-        assert list(summary["methods"]) == [summary["default_method"]] == ["fd"]
+        assert list(summary["methods"]) == [summary["default_method"]] == ["facility"]
         assert "worse in" in summary["default_reason"]
         finished(run, as_json=False)
         assert summary["default_reason"] in capsys.readouterr().out
@@ -288,10 +288,10 @@ def test_no_two_picks_of_dubai_share_over_half_their_ground(realdata, tmp_path):
     folders = [str(realdata / "dubai" / f"tile{i}") for i in (1, 4)]
     job = job_of(tmp_path, images=folders, masks=folders, classes=str(classes), tile=256)
     _, summary = done(job, tmp_path / "run")
-    found = summary["methods"]["fd"]
+    found = summary["methods"]["facility"]
     assert found["put_back"] > 0
     assert found["repeats"] == 0
-    picks = pq.read_table(tmp_path / "run/selection/fd.parquet").to_pylist()
+    picks = pq.read_table(tmp_path / "run/selection/facility.parquet").to_pylist()
     assert len(picks) == summary["pool"]["tiles"] // 10
     for i, a in enumerate(picks):
         for b in picks[:i]:

@@ -84,7 +84,7 @@ def test_file_order_does_not_matter(patches, tmp_path):
             patches / "classes.yaml", "--out", tmp_path / str(i), "--tile", "16",
         )  # fmt: skip
         assert answer.status == 0, answer.err
-        tables.append((tmp_path / str(i) / "selection" / "fd.parquet").read_bytes())
+        tables.append((tmp_path / str(i) / "selection" / "facility.parquet").read_bytes())
     assert tables[0] == tables[1]
 
 

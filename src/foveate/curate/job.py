@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-# The default method, by the source of the vectors. It reads no masks, and models trained on its
-# selections were least often worse than those of random tiles; see "The default", docs/methods.md.
-DEFAULT = {"builtin": "fd", "": "facility"}
+# The default method. It reads no masks, and models trained on its selections, with uniform sampling
+# of tiles, were never worse than those of random tiles; see "The default", docs/methods.md.
+DEFAULT = "facility"
 # With a preset: the method that the paper recommends, and its baseline if there are no masks.
 OF_PRESETS = {True: "fa-cb", False: "random"}
 DEFAULT_REASON = (
@@ -58,8 +58,9 @@ DEFAULT_REASON = (
     "were better than those of random tiles in {above} of {of} comparisons and worse in {below} "
     "(docs/methods.md). With masks, foveate bench curate --quick finds the best method for a pool."
 )
-# Number of comparisons (pools, budgets and samplers): better than random, worse, in total.
-EVIDENCE = {"fd": (7, 3, 44), "facility": (12, 1, 40)}
+# Number of comparisons (pools, budgets and samplers) of the default, by the source of the vectors:
+# better than random, worse, in total.
+EVIDENCE = {"builtin": (7, 4, 44), "other": (12, 1, 40)}
 
 # Settings of a preset besides the options of the methods; options given by the user win.
 PRESET_SETTINGS: dict[str, dict[str, Any]] = {
@@ -88,7 +89,7 @@ class CurateJob(SpreadJob):
 
     methods: Annotated[
         MethodNames | None,
-        Option("Method", name="method", default="fd, facility with other models", repeated=True),
+        Option("Method", name="method", default="facility", repeated=True),
     ] = Field(
         None, min_length=1,
         description=f"{', '.join(METHODS)}, or all; several with commas or repeated.",
@@ -180,14 +181,14 @@ class CurateJob(SpreadJob):
     def _default(self) -> str:
         if self.preset != "default":
             return OF_PRESETS[bool(self.masks)]
-        builtin = self.model == "builtin" and embedding_paths(self.images) is None
-        return DEFAULT["builtin" if builtin else ""]
+        return DEFAULT
 
     def _default_reason(self) -> str:
         """Return the reason for the default method; empty if a method or preset was given."""
         if not self._automatic or self.preset != "default":
             return ""
-        above, below, of = EVIDENCE[self._default()]
+        builtin = self.model == "builtin" and embedding_paths(self.images) is None
+        above, below, of = EVIDENCE["builtin" if builtin else "other"]
         return DEFAULT_REASON.format(method=self._default(), above=above, below=below, of=of)
 
     def check(self) -> Ready:
