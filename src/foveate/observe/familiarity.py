@@ -11,7 +11,7 @@ beyond the limit, so that few unusual tiles, as every new scene has, do not coun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -56,7 +56,8 @@ class Familiarity:
         """
         inside, outside = np.zeros(projection.dim), 0.0
         for start in range(0, len(train), _BLOCK):
-            z, rest = _parts(projection, train[start : start + _BLOCK])
+            tokens = train[start : start + _BLOCK]
+            z, rest = _parts(projection, tokens, projection(tokens))
             inside, outside = inside + np.square(z).sum(axis=0), outside + rest.sum()
         more = max(1, train.shape[1] - projection.dim)
         variance, noise = inside / len(train), outside / len(train) / more
@@ -64,31 +65,28 @@ class Familiarity:
         # Outside of the projection only rounding is left if it has all dimensions.
         noise = float(noise) if noise > floor else 0.0
         fitted = cls(np.maximum(variance, floor), noise, np.inf)
-        return cls(
-            fitted.variance, fitted.outside, float(fitted.distance(projection, held_out).max())
-        )
+        limit = fitted.distance(projection, held_out, projection(held_out)).max()
+        return replace(fitted, limit=float(limit))
 
     def distance(
-        self, projection: Projection, tokens: NDArray[np.floating]
+        self, projection: Projection, tokens: NDArray[np.floating],
+        projected: NDArray[np.floating],
     ) -> NDArray[np.float64]:  # fmt: skip
         """Return the squared distances of tiles to the training.
 
         Args:
             projection: As for `fit`.
             tokens: (..., t, D) tokens of tiles.
+            projected: (..., t, d) the same after the projection.
 
         Returns:
             (...) float64.
         """
-        z, rest = _parts(projection, tokens)
+        z, rest = _parts(projection, tokens, projected)
         found = (np.square(z) / self.variance).sum(axis=-1)
         if self.outside:
             found += rest / self.outside
         return found.mean(axis=-1)
-
-    def beyond(self, projection: Projection, tokens: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which tiles are beyond the limit; arguments as for `distance`."""
-        return self.distance(projection, tokens) > self.limit
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the arrays to store."""
@@ -102,11 +100,11 @@ class Familiarity:
 
 
 def _parts(
-    projection: Projection, tokens: NDArray[np.floating]
+    projection: Projection, tokens: NDArray[np.floating], projected: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return components, (..., d), and squared lengths outside of the projection, (...)."""
     centred = np.asarray(tokens, np.float64) - projection.mean
-    z = projection(tokens).astype(np.float64) * projection.scale
+    z = projected.astype(np.float64) * projection.scale
     rest = np.square(centred).sum(axis=-1) - np.square(z).sum(axis=-1)
     return z, np.maximum(rest, 0)
 
@@ -116,7 +114,7 @@ def unfamiliar(scene: NDArray[Any], beyond: NDArray[np.bool_]) -> NDArray[np.boo
 
     Args:
         scene: (n,) scene of each tile.
-        beyond: (n,) bool, see `Familiarity.beyond`.
+        beyond: (n,) bool, tiles beyond the limit, see `Observer.project`.
 
     Returns:
         (n,) bool.

@@ -387,9 +387,9 @@ class SelectJob(ImageryJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Scan the pool, rank its tiles, cut the ranking, and write the selection."""
+        from foveate.observe.familiarity import caution
         from foveate.observe.selection import selecting
         from foveate.observe.selection.ranking import policy_of
-        from foveate.observe.selection.selecting import describe_selection, training_evidence
 
         budget, observer, headers = ready
         record = observer.record
@@ -402,8 +402,8 @@ class SelectJob(ImageryJob):
             run, target, observer, pool_key, policy=policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
-        for caution in selecting.unlike_training(target, scores.beyond):
-            logger.warning("%s", caution)
+        if unlike := caution(target.place[:, 0], scores.beyond):
+            logger.warning("%s", unlike)
         selection, threshold, expected = selecting.cut_ranking(
             scores, pool, record.calibration, budget=budget, obr=self.obr,
             threshold=self.threshold, raw=self.preset == "paper",
@@ -417,8 +417,8 @@ class SelectJob(ImageryJob):
             ]),
             maps_key=rank_key,
         )  # fmt: skip
-        description = describe_selection(
-            target, record, selection, beyond=scores.beyond, budget=budget, threshold=threshold,
+        description = selecting.describe_selection(
+            target, record, selection, unlike=unlike, budget=budget, threshold=threshold,
             expected=expected, lr_cost=self.lr_cost,
         )  # fmt: skip
         return {
@@ -426,7 +426,7 @@ class SelectJob(ImageryJob):
                 "task": "select", "mode": self.mode, "policy": policy, "asked": self.policy,
                 **description, "observer": self.observer,
             },
-            "training": training_evidence(record, policy, self.policy),
+            "training": selecting.training_evidence(record, policy, self.policy),
             "pool": pool.describe(),
             "model": record.encoders["lr"].spec.to_dict(),
             "seed": self.seed,

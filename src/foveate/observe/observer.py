@@ -266,19 +266,25 @@ class Observer:
         score = self.record.calibration(raw.ravel()).reshape(raw.shape)
         return Scores(score, raw, members.std(axis=-1))
 
-    def beyond(self, tokens: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which tiles are farther from the training than all validation tiles.
+    def project(
+        self, tokens: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Project LR tokens, and find the tiles that are unlike the training.
 
         Args:
-            tokens: (s, R * r, C * r, D) LR tokens before the projection.
+            tokens: (s, R * r, C * r, D) LR tokens.
 
         Returns:
-            (s, R, C) bool; False for an observer of an earlier version.
+            (s, R * r, C * r, lr_dim) projected tokens; and an (s, R, C) bool mask of the tiles that
+            are farther from the training than all validation tiles, all False for an observer of an
+            earlier version.
         """
-        tiles = to_tiles(tokens, self.record.shape.lr_side)
+        projected, side = self.lr(tokens), self.record.shape.lr_side
+        tiles = to_tiles(tokens, side)
         if self.familiarity is None:
-            return np.zeros(tiles.shape[:3], bool)
-        return self.familiarity.beyond(self.lr, tiles)
+            return projected, np.zeros(tiles.shape[:3], bool)
+        distance = self.familiarity.distance(self.lr, tiles, to_tiles(projected, side))
+        return projected, distance > self.familiarity.limit
 
     def filled(self, lr: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute the LR fill: HR tokens predicted from the overviews alone.

@@ -29,6 +29,7 @@ from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import Encoder, OverviewTokens
 from foveate.observe.jobs import SelectJob
 from foveate.observe.observer import Observer
+from foveate.observe.projection import Projection
 from foveate.observe.selection import overviews as parts
 from foveate.observe.selection import selecting
 from foveate.observe.selection.overviews import (
@@ -573,11 +574,21 @@ def test_overviews_unlike_the_training_are_named(observing, noise, tmp_path, cap
     assert text in caplog.text
 
 
+def test_the_tokens_of_an_overview_are_projected_once(observer, two, monkeypatch):
+    projected = []
+    plain = Projection.__call__
+    monkeypatch.setattr(
+        Projection, "__call__", lambda self, x: projected.append(x.shape) or plain(self, x)
+    )
+    rank(two, observer, policy="learned")
+    assert len(projected) == len(two)
+
+
 def test_overviews_of_the_training_are_familiar(done):
     assert not [note for note in summary(done.out)["notes"] if "unlike" in note]
 
 
 def test_an_observer_of_an_earlier_version_compares_nothing(observer, two):
     old = replace(observer, familiarity=None)
-    assert not old.beyond(np.zeros((1, 4, 4, old.lr.mean.size), np.float32)).any()
+    assert not old.project(np.zeros((1, 4, 4, old.lr.mean.size), np.float32))[1].any()
     assert rank(two, old, policy="learned").depth == rank(two, observer, policy="learned").depth

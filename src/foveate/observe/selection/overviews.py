@@ -359,7 +359,7 @@ class TiledInference:
 
     @cached_property
     def beyond(self) -> NDArray[np.bool_]:
-        """(n,) bool, tiles encoded so far that are unlike the training, see `Observer.beyond`."""
+        """(n,) bool, tiles encoded so far that are unlike the training, see `Observer.project`."""
         return np.zeros(len(self.target.pool), bool)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
@@ -379,9 +379,10 @@ class TiledInference:
                 inner = place[in_scene, 1:] - (row, col)
                 inside = ((inner >= 0) & (inner < shape)).all(axis=1)
                 if inside.any():
-                    part, rows, index = tokens[[at]], in_scene[inside], inner[inside]
-                    self.beyond[rows] = self.observer.beyond(part)[0, index[:, 0], index[:, 1]]
-                    yield rows, index, self.observer.lr(part)
+                    rows, index = in_scene[inside], inner[inside]
+                    lr, beyond = self.observer.project(tokens[[at]])
+                    self.beyond[rows] = beyond[0, index[:, 0], index[:, 1]]
+                    yield rows, index, lr
 
     def scores(self) -> tuple[NDArray[np.float64], ...]:
         """Return calibrated scores, raw scores and their standard deviations, (n,) each."""

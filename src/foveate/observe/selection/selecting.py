@@ -15,7 +15,6 @@ from foveate.budget import Budget
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.observe.data.pairs import open_pairs
-from foveate.observe.familiarity import caution
 from foveate.observe.observer import RECORD, WEIGHTS
 from foveate.observe.options import AUTO
 from foveate.observe.scoring.calibration import (
@@ -64,8 +63,8 @@ def areas(pool: Pool) -> NDArray[np.float64]:
 
 def describe_selection(
     target: OverviewTiles, record: ObserverConfig, selection: Selection, *,
-    beyond: NDArray[np.bool_], budget: Budget | None, threshold: float | None,
-    expected: float | None, lr_cost: float = 0.0,
+    unlike: str, budget: Budget | None, threshold: float | None, expected: float | None,
+    lr_cost: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return shares and costs of a selection, JSON-ready.
 
@@ -73,7 +72,7 @@ def describe_selection(
         target: Tiles and overviews.
         record: Configuration of the observer.
         selection: The selected tiles.
-        beyond: (n,) bool, tiles whose overview is unlike the training.
+        unlike: Caution about overviews unlike the training, or ""; see `familiarity.caution`.
         budget: Budget of the selection, or None.
         threshold: Calibrated score above which tiles were selected, or None.
         expected: Share of the area that the threshold is expected to select, or None.
@@ -122,7 +121,7 @@ def describe_selection(
             if gsd is not None and concept.min_gsd is not None and gsd[1] <= concept.min_gsd
         ],
         "pairs": target.pairs is not None,
-        "notes": _notes(target, record, low, source, unlike_training(target, beyond)),
+        "notes": _notes(target, record, low, source, unlike),
     }
 
 
@@ -163,20 +162,10 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
     }
 
 
-def unlike_training(target: OverviewTiles, beyond: NDArray[np.bool_]) -> list[str]:
-    """Return a caution about overviews unlike those of the training, if there are any.
-
-    Args:
-        target: Tiles and overviews.
-        beyond: (n,) bool, see `Observer.beyond`.
-    """
-    return [text] if (text := caution(target.place[:, 0], beyond)) else []
-
-
 def _notes(
-    target: OverviewTiles, record: ObserverConfig, ratio: float, source: str, unlike: list[str]
+    target: OverviewTiles, record: ObserverConfig, ratio: float, source: str, unlike: str
 ) -> list[str]:
-    notes = [*unlike, *cautions(target, record)]
+    notes = [*([unlike] if unlike else []), *cautions(target, record)]
     if source == "assumed":
         notes.append(f"The side of an HR pixel is assumed to be 1/{ratio:g} of an LR pixel.")
     if not target.pool.georeferenced:

@@ -284,7 +284,7 @@ class Selected:
         """Yield scenes with tiles, their (R * r, C * r, lr_dim) projected LR tokens, and a mask.
 
         The mask is True for tiles, in the order of `rows`, that are unlike the training, see
-        `Observer.beyond`.
+        `Observer.project`.
 
         Args:
             observer: The observer.
