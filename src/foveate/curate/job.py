@@ -89,7 +89,7 @@ class CurateJob(SpreadJob):
 
     methods: Annotated[
         MethodNames | None,
-        Option("Method", name="method", default="facility", repeated=True),
+        Option("Method", name="method", default=DEFAULT, repeated=True),
     ] = Field(
         None, min_length=1,
         description=f"{', '.join(METHODS)}, or all; several with commas or repeated.",
@@ -175,13 +175,8 @@ class CurateJob(SpreadJob):
 
     def chosen_methods(self) -> list[str]:
         """Return the methods without duplicates; the default if no method or recipe is given."""
-        default = [] if self.recipes else [self._default()]
-        return list(dict.fromkeys(self.methods or default))
-
-    def _default(self) -> str:
-        if self.preset != "default":
-            return OF_PRESETS[bool(self.masks)]
-        return DEFAULT
+        default = DEFAULT if self.preset == "default" else OF_PRESETS[bool(self.masks)]
+        return list(dict.fromkeys(self.methods or ([] if self.recipes else [default])))
 
     def _default_reason(self) -> str:
         """Return the reason for the default method; empty if a method or preset was given."""
@@ -189,7 +184,7 @@ class CurateJob(SpreadJob):
             return ""
         builtin = self.model == "builtin" and embedding_paths(self.images) is None
         above, below, of = EVIDENCE["builtin" if builtin else "other"]
-        return DEFAULT_REASON.format(method=self._default(), above=above, below=below, of=of)
+        return DEFAULT_REASON.format(method=DEFAULT, above=above, below=below, of=of)
 
     def check(self) -> Ready:
         """Return the budget, the methods with their options, and the source of the vectors."""
