@@ -228,7 +228,7 @@ class Constraint:
         given: (s,) int64 rows that are already selected; they count in the rules and are never
             taken.
         strata: Shares of the picks by value, or None.
-        last: (t,) int64 rows that are put back from the start.
+        last: (t,) int64 rows that are put back from the start, such as tiles without content.
     """
 
     n: int

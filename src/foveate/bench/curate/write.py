@@ -24,7 +24,7 @@ HOW = (
     "test pixels of all folds. Difference: to random tiles with the same sampler, paired by seed "
     "and by {cluster}, with a 95 % bootstrap interval that resamples whole {cluster}s. better, "
     "worse: the interval excludes 0 and the Holm-corrected p over all rows of the budget is at "
-    "most 0.05; open: the interval excludes 0, but the corrected p is above 0.05; tied: the "
+    "most 0.05, with at least 6 {cluster}s; open: the interval excludes 0 without that; tied: the "
     "interval contains 0. Noise: standard deviation over trainings on one fixed set of random "
     "tiles."
 )
