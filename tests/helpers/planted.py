@@ -12,7 +12,8 @@ from foveate.observe.data.pairs import Pairs
 from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.sizes import Shape, architecture_of
 from foveate.observe.networks.tasks import Data
-from foveate.observe.observer import Observer, ObserverConfig
+from foveate.observe.observer import Observer
+from foveate.observe.observer_config import ObserverConfig
 from foveate.observe.projection import Projection
 from foveate.observe.scoring.calibration import Calibration
 from foveate.observe.training.dataset import TrainingData

@@ -21,7 +21,8 @@ from foveate.models.embed import bind
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import Encoder
 from foveate.observe.networks.heads import ToText
-from foveate.observe.observer import RECORD, Observer, find_observer
+from foveate.observe.observer import Observer
+from foveate.observe.observer_config import RECORD, find_observer
 from foveate.observe.scoring.calibration import Calibration
 from foveate.testing.tiny import tiny_model
 

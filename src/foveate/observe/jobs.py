@@ -464,7 +464,8 @@ class CompleteJob(Job):
 
         from foveate.observe.completion.check_hr import check_like, hr_cautions
         from foveate.observe.completion.match_hr import MatchedHR, match_hr_tiles
-        from foveate.observe.observer import Observer, recorded_observer
+        from foveate.observe.observer import Observer
+        from foveate.observe.observer_config import recorded_observer
 
         folder = self.observer or recorded_observer(chosen.observer, root)
         observer = Observer.load(folder, device=self.device)

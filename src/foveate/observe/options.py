@@ -15,7 +15,7 @@ from foveate.run.options import AbsolutePath, Option
 from foveate.run.run import Run
 
 AUTO: Literal["auto"] = "auto"
-RATIO = 10.0
+RATIO = 10.0  # of the resolutions of HR and LR, if it is unknown
 GRID = (10, 10)  # tiles of a scene
 FLOOR = 0.3
 Role = Literal["hr", "lr", "target", "saliency", "text"]
@@ -134,7 +134,7 @@ def check_folders(pairs: str, init: str | None) -> None:
     """Raise an error for missing folders before heavy imports."""
     Run.load(pairs)
     if init is not None:
-        from foveate.observe.observer import find_observer
+        from foveate.observe.observer_config import find_observer
 
         find_observer(init)
 

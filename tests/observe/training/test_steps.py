@@ -16,7 +16,8 @@ from foveate.errors import DataError, StorageError
 from foveate.files import read_json, write_json
 from foveate.models.fit import fit
 from foveate.observe.jobs import TrainJob
-from foveate.observe.observer import RECORD, WEIGHTS, Observer
+from foveate.observe.observer import WEIGHTS, Observer
+from foveate.observe.observer_config import RECORD
 from foveate.observe.training.steps import (
     MODEL,
     SHARES,

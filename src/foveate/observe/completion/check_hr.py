@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foveate.observe.completion.match_hr import MatchedHR
-    from foveate.observe.observer import Observer, ObserverConfig
+    from foveate.observe.observer import Observer
+    from foveate.observe.observer_config import ObserverConfig
     from foveate.observe.selection.selections import Selected
 
 

@@ -16,7 +16,8 @@ from foveate.errors import DataError, MissingCapabilityError, ParameterError, Un
 from foveate.models.heads import same_name, text_head
 from foveate.observe.completion.match_hr import built, weights_fingerprint
 from foveate.observe.networks.heads import TextConcepts
-from foveate.observe.observer import Observer, recorded_observer
+from foveate.observe.observer import Observer
+from foveate.observe.observer_config import recorded_observer
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
 from foveate.tables import GEOMETRY, Tabular

@@ -25,7 +25,7 @@ from foveate.location import is_url
 from foveate.observe import dense
 from foveate.observe.data.pairs import PAIRS, Pairs, cut_into, places_of, upright
 from foveate.observe.features import encode_windows
-from foveate.observe.observer import RATIO
+from foveate.observe.options import RATIO
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import metres_per_pixel, pixel_size
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from foveate.models.capabilities import Embeds
     from foveate.observe.features import Encoder
-    from foveate.observe.observer import Observer, ObserverConfig
+    from foveate.observe.observer import Observer
+    from foveate.observe.observer_config import ObserverConfig
     from foveate.progress import ProgressFn
     from foveate.raster import SourceInfo
     from foveate.run import Run

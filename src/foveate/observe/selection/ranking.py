@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.capabilities import Embeds
-    from foveate.observe.observer import ObserverConfig
+    from foveate.observe.observer_config import ObserverConfig
     from foveate.observe.options import Mode
     from foveate.pool.find import Paths
     from foveate.progress import ProgressFn

@@ -15,7 +15,8 @@ from foveate.budget import Budget
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.observe.data.pairs import open_pairs
-from foveate.observe.observer import RECORD, WEIGHTS
+from foveate.observe.observer import WEIGHTS
+from foveate.observe.observer_config import RECORD
 from foveate.observe.options import AUTO
 from foveate.observe.scoring.calibration import (
     drift,
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.observe.jobs import SelectJob
-    from foveate.observe.observer import Observer, ObserverConfig
+    from foveate.observe.observer import Observer
+    from foveate.observe.observer_config import ObserverConfig
     from foveate.observe.scoring.calibration import Calibration
     from foveate.observe.selection.ranking import TileScores
     from foveate.pool.pool import Pool

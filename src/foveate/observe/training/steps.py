@@ -27,7 +27,8 @@ from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.heads import similarity_scores
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.networks.sizes import architecture_of
-from foveate.observe.observer import RECORD, Observer, ObserverConfig
+from foveate.observe.observer import Observer
+from foveate.observe.observer_config import RECORD, ObserverConfig
 from foveate.observe.options import AUTO
 from foveate.observe.scoring.calibration import Calibration
 from foveate.observe.scoring.targets import captured
