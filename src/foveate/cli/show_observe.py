@@ -62,7 +62,7 @@ def _span(pair: Sequence[float]) -> str:
 
 def trained(run: Run, *, as_json: bool) -> None:
     """Print the result of a training."""
-    from foveate.report.words.train import trained as words
+    from foveate.report.words.observer import trained as words
 
     summary = run.record["summary"]
     evaluation = read_json(run.path / EVALUATION)
@@ -81,7 +81,7 @@ def trained(run: Run, *, as_json: bool) -> None:
 
 def trained_text(run: Run, evaluation: dict[str, Any]) -> str:
     """Return the result of a training as text."""
-    from foveate.report.words.train import trained as words
+    from foveate.report.words.observer import trained as words
 
     observer = run.record["summary"]["observer"]
     scenes = observer["scenes"]

@@ -9,7 +9,7 @@ from foveate.report import human
 from foveate.report.chance import right_of
 from foveate.report.human import number
 from foveate.report.words import Headline, labels
-from foveate.report.words.train import NOTHING, Compared, against_random, figures
+from foveate.report.words.observer import NOTHING, Compared, against_random, figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
