@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from foveate.errors import ParameterError
 from foveate.models.capabilities import capabilities
 from foveate.models.cells import CellStatistics
-from foveate.models.embed import bind, embed_at
+from foveate.models.embed import bind, embed_at, open_run
 from foveate.models.families.timm import TOKEN_STRIDE
 from foveate.run.drivers import Placement
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from foveate.embeddings import Embeddings
     from foveate.models.base import ModelHandle
     from foveate.models.shard_loop import Embedded
@@ -32,19 +34,24 @@ WITHOUT = (
 
 
 def dense_features(
-    pool: Pool, handle: ModelHandle, run: Run | None = None, *, batch_size: int = 32,
-    workers: int = 1, progress: ProgressFn | None = None,
-) -> Embeddings:  # fmt: skip
+    pool: Pool,
+    model: ModelHandle,
+    *,
+    run: str | Path | Run | None = None,
+    batch_size: int = 32,
+    workers: int = 1,
+    progress: ProgressFn | bool | None = None,
+) -> Embeddings:
     """Return features of the cells of all tiles.
 
     Args:
         pool: The tiles.
-        handle: The model; for a timm backbone with stages, all stages are used at the native size
-            of tiles (``?size=native&token_stride=8``).
-        run: Run, open for writing, to store the features in; None keeps them in memory.
-        batch_size: Tiles per call.
-        workers: Number of processes.
-        progress: Called with ticks.
+        model: From `load_model`; for a timm backbone with stages, all stages are used at the native
+            size of tiles (``?size=native&token_stride=8``).
+        run: As for `embed`.
+        batch_size: As for `embed`.
+        workers: As for `embed`.
+        progress: As for `embed`.
 
     Returns:
         (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid. For a model
@@ -53,23 +60,23 @@ def dense_features(
     Raises:
         ParameterError: Tiles of several sizes would give several grids.
     """
-    place = Placement(workers)
-    return dense_at(
-        pool, handle, place, run=run, batch_size=batch_size, progress=progress
-    ).embeddings
+    with open_run(run) as opened:
+        return dense_at(
+            pool, model, Placement(workers), run=opened, batch_size=batch_size, progress=progress
+        ).embeddings
 
 
 def dense_at(
     pool: Pool, handle: ModelHandle, place: Placement, *, run: Run | None = None,
-    batch_size: int = 32, on_error: OnError = "stop", progress: ProgressFn | None = None,
+    batch_size: int = 32, on_error: OnError = "stop", progress: ProgressFn | bool | None = None,
 ) -> Embedded:  # fmt: skip
     """Return features of the cells of all tiles, and which scenes could not be read.
 
     Args:
         pool: As for `dense_features`.
-        handle: As for `dense_features`.
+        handle: The model, as for `dense_features`.
         place: Processes in which shards are computed; those of `CellStatistics` in this one.
-        run: As for `dense_features`.
+        run: Run, open for writing, to store the features in; None keeps them in memory.
         batch_size: As for `dense_features`.
         on_error: As for `embed`.
         progress: As for `dense_features`.

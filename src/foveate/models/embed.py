@@ -314,7 +314,7 @@ def embed_at(
             "Only models loaded by name can be used in other processes.",
             "Use workers=1.",
         )
-    with _open_run(run) as opened, watched(progress) as shown:
+    with open_run(run) as opened, watched(progress) as shown:
         bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
         spec = _token_spec(bound, pool) if tokens else bound.spec
         encoder = functools.partial(
@@ -326,7 +326,7 @@ def embed_at(
         return loop.in_memory() if opened is None else loop.in_run(opened)
 
 
-def _open_run(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
+def open_run(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
     """Return a context that opens a run directory, or leaves an open run to its owner."""
     return Run.create(run) if isinstance(run, str | Path) else contextlib.nullcontext(run)
 

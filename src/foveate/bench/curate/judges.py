@@ -47,7 +47,7 @@ def probe_judges(
         progress: Called with ticks.
     """
     tokens = dense_features(
-        design.pool, handle, run, batch_size=batch_size, workers=workers, progress=progress
+        design.pool, handle, run=run, batch_size=batch_size, workers=workers, progress=progress
     )
     grid = tokens.spec.grid
     assert grid is not None  # noqa: S101  (tokens have one)
