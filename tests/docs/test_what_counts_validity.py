@@ -8,7 +8,8 @@ import pytest
 import rasterio
 from affine import Affine
 from PIL import Image
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.shutil import copy
 from table_rows import Rows
 
 import foveate as fv
@@ -143,6 +144,32 @@ def test_a_stated_value_replaces_the_declared_one_alone(tmp_path):
         (1, SIDE), int) < SIDE - 1, notes=2, nodata=9)  # fmt: skip
     assert [n.topic for n in pool.notes] == ["validity"] * 2  # replaced; and 0 is a frame now
     check(tif(tmp_path / "b.tif", ground(high=200), mask=mask), mask, nodata=9)
+
+
+@row("stated-overviews")
+@pytest.mark.parametrize("kind", ["internal", "external", "vrt", "mask"])
+def test_overviews_computed_without_a_stated_value_are_not_read(tmp_path, kind):
+    data = RNG.choice([0, 200], (1, 400, 512)).astype(np.uint8)
+    mask = RNG.random((400, 512)) < 0.8
+    files = []
+    for name in ("plain", "reduced"):
+        options = {"mask": mask} if kind == "mask" else {}
+        path = tif(tmp_path / f"{name}.tif", data, **options)
+        if name == "reduced":
+            external = rasterio.Env(TIFF_USE_OVR=kind == "external")
+            with external, rasterio.open(path, "r+") as file:
+                file.build_overviews([2, 4, 8, 16], Resampling.average)
+        if kind == "vrt":
+            copy(path, path.with_suffix(".vrt"), driver="VRT")
+            path = path.with_suffix(".vrt")
+        files.append(FileSource(str(path), nodata=0))
+    assert (tmp_path / "reduced.tif.ovr").exists() == (kind == "external")
+    window = fv.grid.Window(31, 40, 300, 400)
+    for size in ((25, 32), (40, 50), (250, 60)):
+        plain, reduced = (file.read(window, out_shape=size) for file in files)
+        assert np.array_equal(reduced.data, plain.data)
+        assert np.array_equal(reduced.valid, plain.valid)
+        assert set(reduced.data[:, reduced.valid].tolist()[0]) == {200}
 
 
 @row("stated-impossible")

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 from PIL import Image, ImageOps
+from rasterio.enums import Resampling
 from table_rows import Rows
 
 import foveate as fv
@@ -147,6 +148,25 @@ def test_a_palette_image_is_its_colours(tmp_path):
     path, _ = palette_png(tmp_path / "a.png")
     found, _ = read(path)
     assert np.array_equal(found, np.moveaxis(np.asarray(Image.open(path).convert("RGB")), -1, 0))
+
+
+@row("palette-overviews")
+@pytest.mark.parametrize("kind", ["palette", "bits"])
+def test_overviews_of_indices_and_packed_bits_are_not_read(tmp_path, kind):
+    data = RNG.choice([0, 1], (256, 320)).astype(np.uint8)
+    bits = {} if kind == "palette" else {"nbits": 1}
+    files = []
+    for name in ("plain", "reduced"):
+        path = tif(tmp_path / f"{name}.tif", data, **bits)
+        with rasterio.open(path, "r+") as file:
+            if kind == "palette":
+                file.write_colormap(1, {0: (10, 20, 30), 1: (250, 240, 230), 2: (130, 130, 130)})
+            if name == "reduced":
+                file.build_overviews([2, 4, 8], Resampling.average)
+        files.append(FileSource(str(path)))
+    plain, reduced = (file.read(out_shape=(20, 30)) for file in files)
+    assert np.array_equal(reduced.data, plain.data)
+    assert np.unique(plain.data[0]).size == 2 if kind == "palette" else 40 < plain.data.mean() < 200
 
 
 @row("label-palette")

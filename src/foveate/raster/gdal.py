@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from foveate.raster.reading import LabelValues
     from foveate.remote import RemoteObject
 
+_STRIP = 1 << 24  # values read at once when a large window is sampled
+_EPSILON = 1e-10  # as in GDAL, in pixels
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
 
@@ -99,6 +101,8 @@ class FileSource(BaseSource):
         stored = turn.window(window, info.shape)
         inside = clip(stored, self._file[0].shape)
         size, nearest = self._size(stored, inside, out_shape and turn.shape(out_shape))
+        if not self._reading.overviews:
+            size = None  # see `_sample`
         return self._stored_blocks(inside, wanted, size, nearest=nearest)
 
     def _stored_blocks(
@@ -213,9 +217,12 @@ class FileSource(BaseSource):
             return nothing(len(wanted), reading.dtype, out_shape or (window.h, window.w))
         size, resampled_here = self._size(window, inside, out_shape)
         with open_dataset(self.path) as dataset:
-            if is_url(self.path):
-                self._fetch(inside, wanted, size, nearest=resampled_here)
-            data, valid = self._read_inside(dataset, inside, wanted, size, nearest=resampled_here)
+            if size is None or reading.overviews:
+                data, valid = self._read_inside(
+                    dataset, inside, wanted, size, nearest=resampled_here
+                )
+            else:
+                data, valid = self._sample(dataset, inside, wanted, size)
         if inside != window:
             data, valid = paste(data, valid, inside, window)
         raster = Raster(data, valid)
@@ -232,11 +239,11 @@ class FileSource(BaseSource):
         GDAL would interpolate between valid pixels and nodata given by the user, NaN, or pixels
         outside the raster, and between stored values before they are decoded. If any of these can
         occur, the second value is True: pixels are read unchanged and resampled here. The size is
-        None for the native size.
+        None for the native size; at a smaller size overviews are read, if they are suitable.
         """
         reading, full = self._reading, (window.h, window.w)
         resampled_here = bool(reading.rules or reading.levels or reading.scaling)
-        resampled_here |= inside != window
+        resampled_here |= inside != window or not reading.overviews
         if out_shape is None or out_shape == full:
             return None, resampled_here
         if not resampled_here:
@@ -267,6 +274,8 @@ class FileSource(BaseSource):
         from rasterio.enums import Resampling
         from rasterio.windows import Window as RasterioWindow
 
+        if is_url(self.path):
+            self._fetch(window, wanted, size, nearest=nearest)
         reading = self._reading
         picked = [0] if reading.colours else [b - 1 for b in wanted]
         indexes = [reading.indexes[i] for i in picked]
@@ -288,6 +297,33 @@ class FileSource(BaseSource):
             scale, offset = np.array([reading.scaling[i] for i in picked]).T[:, :, None, None]
             data = data * scale + offset
         return data.astype(reading.dtype, copy=False), valid
+
+    def _sample(
+        self,
+        dataset: rasterio.DatasetReader,
+        window: Window,
+        wanted: tuple[int, ...],
+        size: tuple[int, int],
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the nearest pixels and mask of a window at a size, without overviews.
+
+        GDAL cannot be told to ignore the overviews of masks and of the source files of a VRT.
+        """
+        rows, cols = (
+            ((np.arange(n) + 0.5) * side / n + _EPSILON).astype(np.int64)
+            for n, side in zip(size, (window.h, window.w), strict=True)
+        )
+        strip = max(1, _STRIP // (window.w * len(wanted)))
+        parts = []
+        for which in np.split(rows, np.flatnonzero(np.diff(rows // strip)) + 1):
+            top, bottom = int(which[0]), int(which[-1]) + 1
+            part = window._replace(y=window.y + top, h=bottom - top)
+            data, valid = self._read_inside(dataset, part, wanted, None, nearest=True)
+            parts.append((data[:, which - top][..., cols], valid[which - top][:, cols]))
+        return (
+            np.concatenate([data for data, _ in parts], axis=1),
+            np.concatenate([valid for _, valid in parts]),
+        )
 
     @cached_property
     def _file(self) -> tuple[Stored, str]:

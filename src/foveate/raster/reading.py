@@ -142,6 +142,8 @@ class Reading:
         shown: Stored value -> whether it is valid, as bytes of (n,); None if all are valid.
         scaling: (scale, offset) to apply to each data band; () for stored values.
         turn: Transform of the stored pixels to the upright picture.
+        overviews: Whether the overviews of the file have the same meaning as its pixels. GDAL
+            built them without a given nodata value, and averages indices and packed bits.
         rules: Rules of validity in words.
         remarks: Peculiarities of how the file is read.
     """
@@ -156,6 +158,7 @@ class Reading:
     shown: bytes | None
     scaling: tuple[tuple[float, float], ...]
     turn: Turn
+    overviews: bool
     rules: tuple[str, ...]
     remarks: tuple[Remark, ...]
 
@@ -228,9 +231,19 @@ def decide(header: FileHeader, asked: Asked) -> Reading:
     return Reading(
         indexes=data, dtype=dtype.name, descriptions=descriptions, alpha=alpha, mask=mask,
         nodata=nodata, levels=levels, shown=shown, scaling=scaling, turn=turn,
+        overviews=_has_equal_overviews(header, asked, data),
         rules=_rules(header, asked, dtypes, alpha=alpha, mask=mask, nodata=nodata, shown=shown),
         remarks=tuple(remarks),
     )  # fmt: skip
+
+
+def _has_equal_overviews(header: FileHeader, asked: Asked, data: tuple[int, ...]) -> bool:
+    """Return `Reading.overviews`."""
+    own = asked.nodata is None
+    if asked.nodata is not None and header.nodata and header.mask != "values":
+        declared = [header.nodata[b - 1] for b in data]
+        own = all(v is not None and number(v) == number(asked.nodata) for v in declared)
+    return own and header.palette is None and asked.labels is None and header.bits not in _EXPANDED
 
 
 def _refuse_complex(dtypes: list[str]) -> None:
