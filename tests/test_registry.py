@@ -1,7 +1,7 @@
 import pytest
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.registry import Registry, suggest
+from foveate.registry import Registry, check_choice, suggest
 
 
 def test_a_name_stands_for_an_object_or_for_a_lazy_import():
@@ -32,6 +32,15 @@ def test_an_unknown_name_lists_the_known_ones_and_suggests_the_nearest():
 
 def test_a_name_that_is_like_no_other_gets_no_suggestion():
     assert not suggest("zzz", ["kcenter", "random"])
+
+
+def test_a_choice_lists_the_allowed_values_and_suggests_the_nearest_or_else_the_hint():
+    check_choice("order", "high", ("high", "low"))
+    with pytest.raises(ParameterError) as caught:
+        check_choice("order", "hihg", ("high", "low"), "Use high.")
+    assert str(caught.value) == "order='hihg'. Allowed: high, low. Did you mean 'high'?"
+    with pytest.raises(ParameterError, match=r"order=3\. Allowed: high, low\. Use high"):
+        check_choice("order", 3, ("high", "low"), "Use high.")
 
 
 def test_a_name_is_registered_once():

@@ -19,6 +19,43 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {spelled[matches[0]]!r}?" if matches else ""
 
 
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], listed: str = "Known"
+) -> UnknownNameError:
+    """Return the error of an unknown name.
+
+    Args:
+        kind: What the name should be ("method").
+        name: The name.
+        known: The known names.
+        listed: The word before them.
+    """
+    names = list(known)
+    return UnknownNameError(
+        f"unknown {kind} {name!r}", f"{listed}: {', '.join(names)}.", suggest(name, names)
+    )
+
+
+def check_choice(option: str, given: object, allowed: Iterable[str], hint: str = "") -> None:
+    """Check that an option has one of its allowed values.
+
+    Args:
+        option: Name of the option.
+        given: Its value.
+        allowed: The allowed values.
+        hint: What to type instead if no allowed value is similar.
+
+    Raises:
+        ParameterError: The value is not allowed; the message suggests a similar one.
+    """
+    names = list(allowed)
+    if given not in names:
+        raise ParameterError(
+            f"{option}={given!r}", f"Allowed: {', '.join(names)}.",
+            suggest(str(given), names) or hint,
+        )  # fmt: skip
+
+
 class Registry[T]:
     """Mapping from names to objects or lazy import strings ``"module:attribute"``.
 
@@ -59,11 +96,7 @@ class Registry[T]:
             UnknownNameError: The name is unknown; the message suggests a similar name.
         """
         if name not in self._entries:
-            raise UnknownNameError(
-                f"unknown {self.kind} {name!r}",
-                f"Known: {', '.join(self._entries)}.",
-                suggest(name, self._entries),
-            )
+            raise unknown_name(self.kind, name, self._entries)
         target: Any = self._entries[name]
         if isinstance(target, str):
             module, _, attribute = target.partition(":")

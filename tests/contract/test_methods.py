@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, Signature
 from operator import itemgetter
 
 import numpy as np
@@ -109,15 +110,28 @@ def test_the_suite_sees_draws_from_global_generators():
         check_method(Method("mine", "Mine", "", drawing))
 
 
+@pytest.mark.parametrize("taken", [(), ("progress", "pictures")])
+def test_optional_parameters_are_given_to_functions_that_have_them(taken):
+    def given(*, ids, seed, **options):
+        seen.append(options)
+        return METHODS.get("random").function(ids=ids, seed=seed)
+
+    seen = []
+    names = ("ids", "seed", *taken)
+    given.__signature__ = Signature([Parameter(name, Parameter.KEYWORD_ONLY) for name in names])
+    check_method(Method("mine", "Mine", "", given))
+    assert all(set(options) == set(taken) for options in seen)
+
+
 def test_a_failed_check_is_an_assertion_error_too():
     assert issubclass(CheckFailed, AssertionError)
 
 
 def test_a_function_that_does_not_take_what_it_is_given_is_refused_at_once():
-    def forgetful(*, ids, seed):
+    def forgetful(*, ids, progress=None):
         return Ranking(np.arange(len(ids)), np.zeros(len(ids)), len(ids))
 
-    with pytest.raises(ParameterError, match="without the parameter progress"):
+    with pytest.raises(ParameterError, match="without the parameter seed"):
         Method("forgetful", "Forgetful", "", forgetful)
     with pytest.raises(ParameterError, match="Did you mean 'counts'"):
         Method("needy", "Needy", "", forgetful, needs=("count",))

@@ -324,33 +324,30 @@ class Ranker:
         self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
-        given: dict[str, Any] = {
-            "ids": self._by_id(self.pool.ids), "seed": self.seed, "progress": self.progress,
-        }  # fmt: skip
         bound = self._constraint(method)
         constraint = bound if constrained and not bound.empty else None
         own = {k: v for k, v in options.items() if k not in method.parts}
-        if method.parts:
-            given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
-        given |= {name: self._by_id(arrays[name]) for name in method.reads}
+        depth = own.get("depth") if method.greedy else None
+        keeps = method.takes("constraint")
+        if constraint is not None and method.greedy and not keeps:
+            own["depth"] = None  # the constraint is applied to the full ranking
+        given = {name: self._by_id(arrays[name]) for name in method.reads}
         if "counts" in method.uses and not method.parts and self.pool.counts is not None:
             given["counts"] = self._by_id(self.pool.counts)
-        if method.takes_pictures and self.pixels and self.pool.scenes:
-            given["pictures"] = Pictures(self.pool, self._order)
-        initial = bound.given
-        if method.takes_initial and initial.size:
-            given["initial"] = initial
-        depth = own.get("depth") if method.greedy else None
-        if method.keeps_constraint:
-            given["constraint"] = constraint
-            if constraint is not None and depth is not None:
-                given["constraint"] = constraint.up_to(depth)
-        elif constraint is not None and method.greedy:
-            own["depth"] = None  # the constraint is applied to the full ranking
-        found = method.function(**given, **own)
-        if "initial" in given and depth is None:
+        if method.parts:
+            given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
+        within = constraint if constraint is None or depth is None else constraint.up_to(depth)
+        initial = bound.given if bound.given.size else None
+        pixels = Pictures(self.pool, self._order) if self.pixels and self.pool.scenes else None
+        optional = {
+            "progress": self.progress, "constraint": within, "initial": initial, "pictures": pixels,
+        }  # fmt: skip
+        found = method.call(
+            optional, ids=self._by_id(self.pool.ids), seed=self.seed, **given, **own
+        )
+        if initial is not None and method.takes("initial") and depth is None:
             found = _with(found, initial)
-        if constraint is not None and (constraint.waits or not method.keeps_constraint):
+        if constraint is not None and (constraint.waits or not keeps):
             found = _put_back(found, constraint, depth)
         return replace(found, rows=self._order[found.rows])
 

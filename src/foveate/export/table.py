@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.errors import DataError, ParameterError
 from foveate.export.native import native_outlines
 from foveate.files import read_parquet
-from foveate.pool.selections import stored_methods
-from foveate.registry import suggest
+from foveate.pool.selections import no_method, stored_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,11 +122,7 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
     known = _methods(run)
     for name in methods or ():
         if name not in known:
-            raise UnknownNameError(
-                f"the run {str(run.path)!r} has no method {name!r}",
-                f"It has: {', '.join(known)}.",
-                suggest(name, known),
-            )
+            raise no_method(run, name, known)
     parts = []
     for name in dict.fromkeys(methods or known):
         part = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")

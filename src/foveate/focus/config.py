@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from foveate.errors import BudgetError, ParameterError, UnknownNameError
+from foveate.errors import BudgetError, ParameterError
 from foveate.focus.importance import GUARD, perturb
-from foveate.registry import suggest
+from foveate.registry import check_choice, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +133,8 @@ class Goal:
                 raise ParameterError(
                     f"unknown option {name!r} of a goal", f"Allowed: {', '.join(_FORMS)}, guard."
                 )
-            if name in _FORMS and value not in _FORMS[name]:
-                raise ParameterError(f"{name}={value!r}", f"Allowed: {', '.join(_FORMS[name])}.")
+            if name in _FORMS:
+                check_choice(name, value, _FORMS[name])
         known = vars(self.weights)
         for name in weights:
             if name not in known:
@@ -212,9 +212,7 @@ def find_goal(name: str) -> Goal:
         UnknownNameError: The goal is unknown; the error suggests a name.
     """
     if name not in GOALS:
-        raise UnknownNameError(
-            f"unknown goal {name!r}", f"Goals: {', '.join(GOALS)}.", suggest(name, GOALS)
-        )
+        raise unknown_name("goal", name, GOALS, "Goals")
     return GOALS[name]
 
 
@@ -263,11 +261,8 @@ class SearchConfig:
             raise BudgetError(f"regions={self.regions}", "It must be at least 1.")
         if not 0 < self.area <= 1:
             raise BudgetError(f"area={self.area:.4g}", "It must be above 0 and at most 1.")
-        for name, allowed in (("method", SEARCH_METHODS), ("neighbours", NEIGHBOURS)):
-            if getattr(self, name) not in allowed:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}."
-                )
+        check_choice("method", self.method, SEARCH_METHODS)
+        check_choice("neighbours", self.neighbours, NEIGHBOURS)
         for name, least in (("branch", 2), ("depth", 0), ("epsilon", 0), ("explore", 0)):
             number = getattr(self, name)
             if number is not None and not number >= least:
@@ -334,11 +329,8 @@ class FocusConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name, value, allowed in (
-            ("mode", self.mode, MODES), ("partition", self.partition, PARTITIONS)
-        ):  # fmt: skip
-            if value not in allowed:
-                raise ParameterError(f"{name}={value!r}", f"Allowed: {', '.join(allowed)}.")
+        check_choice("mode", self.mode, MODES)
+        check_choice("partition", self.partition, PARTITIONS)
         for name, least in (("cells", 1), ("crop", 8), ("batch_size", 1)):
             number = getattr(self, name)
             if number is not None and number < least:

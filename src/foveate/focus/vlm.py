@@ -22,6 +22,7 @@ from foveate.grid import Window
 from foveate.models.capabilities import JudgesAnswers, Question, need
 from foveate.models.embed import fill_invalid
 from foveate.raster import read_ahead
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,7 @@ class Inquiry:
         """Check the values."""
         if not self.prompt.strip():
             raise ParameterError("an empty prompt", "", "Type --prompt 'What is shown?'.")
-        if self.feed not in FEEDS:
-            raise ParameterError(f"feed={self.feed!r}", f"Allowed: {', '.join(FEEDS)}.")
+        check_choice("feed", self.feed, FEEDS)
         if self.max_tokens < 1 or (self.side is not None and self.side < 8):
             raise ParameterError(
                 f"max_tokens={self.max_tokens}, side={self.side}",

@@ -34,6 +34,7 @@ from foveate.models.capabilities import (
 )
 from foveate.models.heads import check_dim, labels_of
 from foveate.raster.windows import resize
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,8 +212,7 @@ def answer_classes(
         ParameterError: An invalid length, an empty prompt, or invalid labels.
     """
     scorer = need(model, "answer_loss", "zero-shot classification by class names")
-    if length not in LENGTHS:
-        raise ParameterError(f"length={length!r}", f"Allowed: {', '.join(LENGTHS)}.")
+    check_choice("length", length, LENGTHS)
     asked = PROMPT if prompt is None else prompt.strip()
     if not asked:
         raise ParameterError(

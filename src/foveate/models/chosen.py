@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from foveate.embeddings import find_rows
-from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.errors import DataError, ParameterError
 from foveate.files import read_parquet, text_column
-from foveate.pool.selections import stored_methods
-from foveate.registry import suggest
+from foveate.pool.selections import no_method, stored_methods
 from foveate.run import Run
 from foveate.selection import Selection
 
@@ -136,8 +135,5 @@ def _method(run: Run, method: str) -> str:
             f"Select one with method={names[0]!r}.",
         )  # fmt: skip
     if method and method not in names:
-        raise UnknownNameError(
-            f"the run {str(run.path)!r} has no method {method!r}", f"It has: {', '.join(names)}.",
-            suggest(method, names),
-        )  # fmt: skip
+        raise no_method(run, method, names)
     return method or names[0]

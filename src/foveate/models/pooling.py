@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import ParameterError
 from foveate.models.capabilities import need
-from foveate.registry import suggest
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,11 +29,8 @@ def check_pooling(name: str) -> None:
     Raises:
         ParameterError: No such pooling.
     """
-    if name and name not in POOLINGS:
-        raise ParameterError(
-            f"{OPTION}={name!r}", f"Allowed: {', '.join(POOLINGS)}.",
-            suggest(name, POOLINGS) or f"Use ?{OPTION}=dense, or remove the option.",
-        )  # fmt: skip
+    if name:
+        check_choice(OPTION, name, POOLINGS, f"Use ?{OPTION}=dense, or remove the option.")
 
 
 class DensePooling:

@@ -14,6 +14,7 @@ from foveate.embeddings import EncoderSpec
 from foveate.errors import MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
 from foveate.models.weights import first_line
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -288,10 +289,5 @@ def _precision(option: Any, device: torch.device) -> Precision:
     if option == "auto":
         supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return "bfloat16" if supported else "float32"
-    if option not in get_args(Precision):
-        raise ParameterError(
-            f"precision={option!r}",
-            f"Allowed: auto, {', '.join(get_args(Precision))}.",
-            "Use ?precision=float32.",
-        )
+    check_choice("precision", option, ("auto", *get_args(Precision)), "Use ?precision=float32.")
     return cast("Precision", option)

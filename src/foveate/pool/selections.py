@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.errors import UnknownNameError
 from foveate.files import write_parquet
 from foveate.pool.costs import costs_for
+from foveate.registry import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -89,6 +91,15 @@ def stored_methods(run: Run) -> list[str]:
     stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
     current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
     return current or stored
+
+
+def no_method(run: Run, method: str, known: Sequence[str]) -> UnknownNameError:
+    """Return the error of a method that is not among the stored ones."""
+    return UnknownNameError(
+        f"the run {str(run.path)!r} has no method {method!r}",
+        f"It has: {', '.join(known)}.",
+        suggest(method, known),
+    )
 
 
 def with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:

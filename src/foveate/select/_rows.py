@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -34,10 +35,7 @@ def check_metric(metric: str) -> None:
     Raises:
         ParameterError: The metric is unknown.
     """
-    if metric not in get_args(Metric):
-        raise ParameterError(
-            f"metric={metric!r}", f"Allowed: {', '.join(map(repr, get_args(Metric)))}."
-        )
+    check_choice("metric", metric, get_args(Metric))
 
 
 def check_ties(ties: NDArray[np.uint64], n: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.progress import Meter, ProgressFn
+from foveate.registry import check_choice
 from foveate.select._distance import double
 from foveate.select.holders import Holders, opened
 from foveate.select.threads import one_thread
@@ -130,8 +131,7 @@ def vendi_elbow(
     Raises:
         ParameterError: An option is out of range.
     """
-    if stop not in ("consecutive", "mean"):
-        raise ParameterError(f"stop={stop!r}", "Allowed: consecutive, mean.")
+    check_choice("stop", stop, ("consecutive", "mean"))
     if not (delta > 0 and patience >= 1 and (max_k is None or max_k >= 2)):
         raise ParameterError(
             f"delta={delta}, patience={patience}, max_k={max_k}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 
 from foveate.errors import ParameterError
-from foveate.registry import suggest
+from foveate.registry import check_choice
 from foveate.select._gains import EQUAL, NEAR, Similarity
 from foveate.select._screen import TOLERANCE, entropy
 from foveate.select._vectors import Vectors
@@ -185,11 +185,7 @@ class Balance:
     first: int | None = None
 
     def __init__(self, counts: NDArray[np.integer], form: BalanceForm = "entropy") -> None:
-        if form not in get_args(BalanceForm):
-            raise ParameterError(
-                f"form={form!r}", f"Allowed: {', '.join(get_args(BalanceForm))}.",
-                suggest(form, get_args(BalanceForm)),
-            )  # fmt: skip
+        check_choice("form", form, get_args(BalanceForm))
         self._counts, self._form = counts, form
         self._columns = np.flatnonzero(counts.any(axis=0))
         self._mix = np.zeros(self._columns.size)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from foveate.errors import ParameterError
-from foveate.registry import Registry, suggest
+from foveate.registry import Registry, check_choice, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +26,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "int": (int, np.integer), "float": (int, float, np.integer, np.floating), "str": (str,),
     "bool": (bool, np.bool_), "None": (type(None),),
 }  # fmt: skip
+_OPTIONAL = ("progress", "constraint", "initial", "pictures")  # parameters, not options
 PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
 
 
@@ -35,10 +36,7 @@ def check_preset(preset: str) -> None:
     Raises:
         ParameterError: The preset is unknown; the message contains a suggestion.
     """
-    if preset not in PRESETS:
-        raise ParameterError(
-            f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
-        )
+    check_choice("preset", preset, PRESETS)
 
 
 class Methods[M: Method](Registry[M]):
@@ -101,14 +99,14 @@ class Method:
         name: Name on the command line.
         title: Name in reports.
         source: Paper and section.
-        function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
-            in sorted order; the rows of the arrays are in that order. A hybrid gets ``parts``, a
-            mapping of method name to its `Ranking`, instead of arrays. Optional parameters:
-            ``constraint``, a `Constraint` or None, which the function applies while it selects
-            (rankings of other functions are filtered afterwards); ``initial``, (s,) rows that are
-            already selected or None, which the function takes into account and does not rank (they
-            are removed from rankings of other functions); ``pictures``, which compares the pixels
-            of tiles, or None without imagery.
+        function: ``(*, ids, seed, <needs>, <options>) -> Ranking``. `ids` is (n,) str in sorted
+            order; the rows of the arrays are in that order. A hybrid gets ``parts``, a mapping of
+            method name to its `Ranking`, instead of arrays. Optional parameters: ``progress``,
+            a callback for ticks or None; ``constraint``, a `Constraint` or None, which the
+            function applies while it selects (rankings of other functions are filtered
+            afterwards); ``initial``, (s,) rows that are already selected or None, which the
+            function takes into account and does not rank (they are removed from rankings of other
+            functions); ``pictures``, which compares the pixels of tiles, or None without imagery.
         needs: Names of the required arrays, a subset of `Methods.needs`. Other arrays of these are
             optional parameters, None if the pool does not have them (`uses`).
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
@@ -150,9 +148,8 @@ class Method:
                 f"A {kind} can need: {', '.join(known)}.",
                 suggest(unknown[0], known),
             )
-        given = ("ids", "seed", "progress", *(("parts",) if self.parts else self.needs))
-        taken = inspect.signature(self.function).parameters
-        missing = [name for name in given if name not in taken]
+        given = ("ids", "seed", *(("parts",) if self.parts else self.needs))
+        missing = [name for name in given if not self.takes(name)]
         if missing:
             raise ParameterError(
                 f"the function of the {kind} {self.name!r} without the parameter "
@@ -161,47 +158,34 @@ class Method:
                 f"Declare: def {kind}(*, {', '.join(given)}, ...).",
             )
 
-    @property
-    def keeps_constraint(self) -> bool:
-        """Whether the function applies a constraint while it selects."""
-        return "constraint" in inspect.signature(self.function).parameters
+    def takes(self, name: str) -> bool:
+        """Return whether the function has a parameter."""
+        return name in inspect.signature(self.function).parameters
 
-    @property
-    def takes_initial(self) -> bool:
-        """Whether the function supports rows that are already selected."""
-        return "initial" in inspect.signature(self.function).parameters
+    def call(self, optional: Mapping[str, Any], **given: Any) -> Ranking:
+        """Call the function.
 
-    @property
-    def takes_pictures(self) -> bool:
-        """Whether the function can compare the pixels of tiles."""
-        return "pictures" in inspect.signature(self.function).parameters
+        Args:
+            optional: Values of optional parameters; those that the function does not have are left
+                out.
+            given: The other arguments.
+        """
+        return self.function(**given, **{k: v for k, v in optional.items() if self.takes(k)})
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the needed arrays that the function takes; hybrids may leave them to parts."""
-        taken = inspect.signature(self.function).parameters
-        return tuple(n for n in self.needs if not self.parts or n in taken)
+        return tuple(n for n in self.needs if not self.parts or self.takes(n))
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Names of the optional arrays of the function."""
-        taken = inspect.signature(self.function).parameters
-        return tuple(n for n in self.registry.needs if n in taken and n not in self.needs)
+        return tuple(n for n in self.registry.needs if self.takes(n) and n not in self.needs)
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Options and their defaults."""
-        fixed = {
-            "ids",
-            "seed",
-            "progress",
-            "parts",
-            "constraint",
-            "initial",
-            "pictures",
-            *self.needs,
-            *self.uses,
-        }
+        fixed = {"ids", "seed", "parts", *_OPTIONAL, *self.needs, *self.uses}
         parameters = inspect.signature(self.function).parameters.values()
         options = {p.name: p.default for p in parameters if p.name not in fixed}
         return options | {name: self.registry.get(name).defaults for name in self.parts}

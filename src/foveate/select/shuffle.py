@@ -16,7 +16,6 @@ from foveate.selection import Ranking
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
 
 
@@ -24,7 +23,6 @@ def shuffled(
     *,
     ids: NDArray[np.str_],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     constraint: Constraint | None = None,
 ) -> Ranking:
     """Rank at random.
@@ -32,7 +30,6 @@ def shuffled(
     Args:
         ids: (n,) str.
         seed: Seed of the order.
-        progress: Not used.
         constraint: Rows that it forbids are moved to the end.
 
     Returns:

@@ -18,6 +18,7 @@ from foveate.files import as_storage_error, atomic_path, write_json
 from foveate.progress import Meter
 from foveate.raster import SUFFIXES, FileSource, write_cog
 from foveate.raster.ground import one_crs, onto
+from foveate.registry import check_choice
 from foveate.world.mosaic import check_alike, check_counts, stitch, whole
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ def write_mosaics(  # noqa: PLR0913  (keyword-only options)
         StorageError: The folder cannot be written, or contains other files.
     """
     check_counts(count=count)
-    if form not in FORMS:
-        raise ParameterError(f"form={form!r}", f"Allowed: {', '.join(FORMS)}", "Use form='tif'.")
+    check_choice("form", form, FORMS, "Use form='tif'.")
     root, patches = Path(out), patches_in(folder)
     _refuse_foreign(root)
     images: list[Path] = []

@@ -32,7 +32,7 @@ from foveate.bench.focus.segmenting import (
     segmentation_steps,
 )
 from foveate.bench.focus.work import VERSION, Work
-from foveate.errors import ParameterError, UnknownNameError
+from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, read_json, write_json
 from foveate.focus.encode import standard_encoder
 from foveate.focus.question import asked_model
@@ -42,7 +42,7 @@ from foveate.models.heads import same_name, templates_from, text_head
 from foveate.models.load import load_model
 from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob
-from foveate.registry import suggest
+from foveate.registry import unknown_name
 from foveate.run.options import Names, Option, PathText, split
 from foveate.world.mosaic import MOSAIC_KINDS
 
@@ -391,9 +391,7 @@ def _check_scenes(job: FocusBenchJob) -> None:
     check_labelled(job)
     for kind in job.kinds:
         if kind not in KINDS:
-            raise UnknownNameError(
-                f"unknown kind {kind!r}", f"Kinds: {', '.join(KINDS)}.", suggest(kind, KINDS)
-            )
+            raise unknown_name("kind", kind, KINDS, "Kinds")
     if job.table != "main" and len(job.scenes) > 1:
         raise ParameterError(
             f"{len(job.scenes)} sets of scenes for the table {job.table}", "It takes one set.",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from foveate.bench.focus.scenes import WHOLE, BenchScene, Opened
-from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.errors import DataError, ParameterError
 from foveate.files import digest
 from foveate.grid import Window
 from foveate.labels import Legend
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import read_codes
-from foveate.registry import suggest
+from foveate.registry import unknown_name
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -262,10 +262,7 @@ def open_labelled(job: FocusBenchJob) -> list[MaskedScenes]:
     legend = Legend.from_file(job.classes)
     for name in job.targets:
         if name not in legend.names:
-            raise UnknownNameError(
-                f"unknown target {name!r}",
-                f"Classes: {', '.join(legend.names)}.", suggest(name, legend.names),
-            )  # fmt: skip
+            raise unknown_name("target", name, legend.names, "Classes")
     pool = open_pool(
         job.scenes,
         masks=job.masks,

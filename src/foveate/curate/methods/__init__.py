@@ -1,6 +1,6 @@
 """The ranking methods of `curate`, one file each.
 
-A method is a function ``(ids, seed, progress, **needed arrays, **options) -> Ranking`` wrapped in
+A method is a function ``(ids, seed, **needed arrays, **options) -> Ranking`` wrapped in
 a `Method` that declares the arrays it needs and the options of its presets.
 """
 

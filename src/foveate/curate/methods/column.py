@@ -13,6 +13,7 @@ import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.pool.attributes import Attributes
-    from foveate.progress import ProgressFn
 
 
 def column(
@@ -29,7 +29,6 @@ def column(
     ids: NDArray[np.str_],
     attributes: Attributes,
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     name: str | None = None,
     order: str = "high",
 ) -> Ranking:
@@ -39,7 +38,6 @@ def column(
         ids: (n,) str.
         attributes: Columns, (n,) each.
         seed: Breaks ties.
-        progress: Not used.
         name: The column; None if the pool has exactly one numeric column.
         order: "high" for the largest first, "low" for the smallest.
 
@@ -51,8 +49,7 @@ def column(
         ParameterError: `order` is unknown, the column is missing or not numeric, or no name is
             given and there is not exactly one numeric column.
     """
-    if order not in ("high", "low"):
-        raise ParameterError(f"order={order!r}", "Allowed: high, low.")
+    check_choice("order", order, ("high", "low"))
     value = attributes.number(_only(attributes) if name is None else name)
     value = np.where(np.isfinite(value), value, np.nan)
     score = value if order == "high" else -value

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.curate.methods.base import Method
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError
+from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
@@ -28,7 +29,6 @@ from foveate.selection import Ranking
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
 
 _BLOCK = 8192
 _EQUAL = 1e-9
@@ -39,7 +39,6 @@ def fa(
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     negative: str = "abs",
 ) -> Ranking:
     """Rank by feature activation.
@@ -48,7 +47,6 @@ def fa(
         ids: (n,) str.
         embeddings: (n, d) float; read in blocks.
         seed: Breaks ties.
-        progress: Not used.
         negative: Transform of negative features: "abs" (magnitude), "relu" (clip at 0), "softplus"
             (log(1 + e^f), which also changes positive features, and is the only transform that
             depends on the scale of the features), "error" (raise an error).
@@ -80,8 +78,7 @@ def _moments(
     x: NDArray[np.floating], negative: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and standard deviation of each row, (n,) float64 each."""
-    if negative not in ("abs", "relu", "softplus", "error"):
-        raise ParameterError(f"negative={negative!r}", "Allowed: abs, relu, softplus, error.")
+    check_choice("negative", negative, ("abs", "relu", "softplus", "error"))
     mean, std = np.empty(len(x)), np.empty(len(x))
     for start in range(0, len(x), _BLOCK):
         # C order fixes the order of summation, also for transposed views.

@@ -16,6 +16,7 @@ import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 from foveate.selection import Ranking
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
-
 
 def fa_cb(
     *,
@@ -33,7 +32,6 @@ def fa_cb(
     parts: Mapping[str, Ranking],
     counts: NDArray[np.int64],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     lam: float = 0.5,
     combine: str = "score",
     unlabelled: str = "last",
@@ -45,7 +43,6 @@ def fa_cb(
         parts: Full rankings "fa" and "cb".
         counts: (n, C) pixels per class.
         seed: Breaks ties.
-        progress: Not used.
         lam: Weight of FA, 0 to 1.
         combine: "score" (paper), or "rank" (1 - place / n for both).
         unlabelled: Patches without labelled pixels: "last", with their score minus 1, or "score",
@@ -60,10 +57,8 @@ def fa_cb(
     """
     if not 0 <= lam <= 1:
         raise ParameterError(f"lam={lam}", "The weight of FA must be from 0 to 1.", "lam=0.5")
-    if combine not in ("score", "rank"):
-        raise ParameterError(f"combine={combine!r}", "Allowed: score, rank.")
-    if unlabelled not in ("last", "score"):
-        raise ParameterError(f"unlabelled={unlabelled!r}", "Allowed: last, score.")
+    check_choice("combine", combine, ("score", "rank"))
+    check_choice("unlabelled", unlabelled, ("last", "score"))
     n = len(ids)
     by_place = 1 - np.arange(n) / max(n, 1)
     s_fa, s_cb = np.empty(n), np.empty(n)

@@ -27,6 +27,7 @@ import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import rng
 from foveate.select.cluster import kmeans, main_axes, nearest, vendi_elbow
 from foveate.select.sampling import round_robin
@@ -91,8 +92,7 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     Raises:
         ParameterError: An option is out of range.
     """
-    if weights not in ("equal", "vendi"):
-        raise ParameterError(f"weights={weights!r}", "Allowed: equal, vendi.")
+    check_choice("weights", weights, ("equal", "vendi"))
     if not 0 < k_sample <= 1:
         raise ParameterError(f"k_sample={k_sample}", "It must be above 0 and at most 1.")
     if fit_rows is not None and fit_rows < 3:

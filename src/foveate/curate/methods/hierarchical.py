@@ -14,6 +14,7 @@ import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import rng, tie_keys
 from foveate.select.hierarchy import from_centre, grow_tree, in_turns
 from foveate.selection import Ranking
@@ -21,7 +22,6 @@ from foveate.selection import Ranking
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
 
 _MOST = 2000  # clusters of the finest level
@@ -32,7 +32,6 @@ def hierarchical(
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (a k-means for each level)
     constraint: Constraint | None = None,
     levels: int = 3,
     clusters: int | None = None,
@@ -45,7 +44,6 @@ def hierarchical(
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Seed of k-means and of the order of branches and patches; breaks ties.
-        progress: Not used.
         constraint: Applied in each turn: the next patch of a cluster that is allowed is selected.
         levels: Number of levels of k-means, at least 1.
         clusters: Number k of clusters of the finest level; level l of L above it has
@@ -63,8 +61,7 @@ def hierarchical(
     n = len(ids)
     if levels < 1:
         raise ParameterError(f"levels={levels}", "It must be at least 1.")
-    if within not in ("random", "near"):
-        raise ParameterError(f"within={within!r}", "Allowed: random, near.")
+    check_choice("within", within, ("random", "near"))
     if clusters is not None and not 1 <= clusters <= max(n, 1):
         raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the number of patches.")
     if n == 0:

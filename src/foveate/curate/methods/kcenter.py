@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.curate.methods.base import Method
-from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import rng, tie_keys
 from foveate.select.cells import kcenter_in_cells
 from foveate.select.kcenter import kcenter_greedy
@@ -124,8 +124,7 @@ def check_start(start: str) -> None:
     Raises:
         ParameterError: `start` is unknown.
     """
-    if start not in ("random", "mean"):
-        raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
+    check_choice("start", start, ("random", "mean"))
 
 
 def _from_mean(x: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ import numpy as np
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.progress import Meter
+from foveate.registry import check_choice
 from foveate.seeds import rng, tie_keys
 from foveate.select.cell_probe import CellProbe, Components, draw_pixels, totals
 from foveate.select.label_errors import confident_joint, kept_shares, wrong, wrong_shares
@@ -81,8 +82,7 @@ def label_noise(
     Raises:
         ParameterError: An option is out of range.
     """
-    if order not in ("noisy", "clean"):
-        raise ParameterError(f"order={order!r}", "Allowed: noisy, clean.")
+    check_choice("order", order, ("noisy", "clean"))
     if folds < 2:
         raise ParameterError(f"folds={folds}", "It must be at least 2, for cross-validation.")
     if rounds < 0:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.curate.methods.base import Method
-from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import rng, tie_keys
 from foveate.select.sampling import order_by_score, weighted_order
 from foveate.selection import Ranking
@@ -26,7 +26,6 @@ from foveate.stats import entropy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
 
 _FLOOR = 1e-9  # weight of a patch of entropy 0, as in the released code
 
@@ -36,7 +35,6 @@ def lc(
     ids: NDArray[np.str_],
     counts: NDArray[np.int64],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     order: str = "sort",
 ) -> Ranking:
     """Rank by the entropy of class shares.
@@ -45,7 +43,6 @@ def lc(
         ids: (n,) str.
         counts: (n, C) pixels per class.
         seed: Breaks ties; seed of the sampling if `order` is "weighted".
-        progress: Not used.
         order: "sort" (paper), or "weighted" (released code; scores then decrease linearly from 1 to
             0).
 
@@ -55,8 +52,7 @@ def lc(
     Raises:
         ParameterError: `order` is unknown.
     """
-    if order not in ("sort", "weighted"):
-        raise ParameterError(f"order={order!r}", "Allowed: sort, weighted.")
+    check_choice("order", order, ("sort", "weighted"))
     # Sorting fixes the order of summation, so that equal mixes of any classes are exact ties.
     score = entropy(np.sort(counts, axis=1))
     ties = tie_keys(ids, seed)

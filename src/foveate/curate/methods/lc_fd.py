@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
 
 
@@ -29,7 +28,6 @@ def lc_fd(
     ids: NDArray[np.str_],
     parts: Mapping[str, Ranking],
     seed: int,  # noqa: ARG001  (the parts have used it)
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     constraint: Constraint | None = None,
     m: float = 0.01,
 ) -> Ranking:
@@ -39,7 +37,6 @@ def lc_fd(
         ids: (n,) str.
         parts: Full rankings "fd", with the constraint, and "lc", without it.
         seed: Not used.
-        progress: Not used.
         constraint: Patches that it forbids are moved to the end.
         m: Number of patches from FD (a whole number of at least 1), or a share of the pool (below
             1; rounded, at least one patch).

@@ -13,7 +13,7 @@ import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import DataError, ParameterError
-from foveate.registry import suggest
+from foveate.registry import check_choice, suggest
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.select.similar import cosine_to
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
-
 
 def similar(
     *,
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     toward: str | Sequence[str] = (),
     away: str | Sequence[str] = (),
     combine: str = "max",
@@ -44,7 +41,6 @@ def similar(
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Breaks ties.
-        progress: Not used.
         toward: Ids of positive examples: a list, or a text with commas.
         away: Ids of negative examples. At least one of `toward` and `away` is required.
         combine: "max" for the cosine with the most similar example, or "mean" over all.
@@ -57,10 +53,8 @@ def similar(
         ParameterError: An example is given twice, or `combine` or `examples` is unknown.
         DataError: An example is not in the pool.
     """
-    if combine not in ("max", "mean"):
-        raise ParameterError(f"combine={combine!r}", "Allowed: max, mean.")
-    if examples not in ("last", "first"):
-        raise ParameterError(f"examples={examples!r}", "Allowed: last, first.")
+    check_choice("combine", combine, ("max", "mean"))
+    check_choice("examples", examples, ("last", "first"))
     positive, negative = _split_ids(toward, "toward"), _split_ids(away, "away")
     both = sorted(set(positive) & set(negative))
     if both:

@@ -28,7 +28,6 @@ from foveate.selection import Ranking
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
 
 _PER_CLUSTER, _MOST = 20, 500
@@ -39,7 +38,6 @@ def typiclust(
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one k-means)
     constraint: Constraint | None = None,
     clusters: int | None = None,
     neighbours: int = 20,
@@ -51,7 +49,6 @@ def typiclust(
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Seed of k-means; breaks ties.
-        progress: Not used.
         constraint: Applied in each turn: the next patch of a cluster that is allowed is selected.
         clusters: Number of clusters; None for n / 20, at most 500.
         neighbours: K, the number of nearest patches whose mean distance defines the typicality.

@@ -15,7 +15,7 @@ from foveate.documents import read_document
 from foveate.errors import DataError, FoveateError, ParameterError, UnknownNameError
 from foveate.files import printable
 from foveate.pool.rules import Rules
-from foveate.registry import suggest
+from foveate.registry import check_choice, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -156,11 +156,7 @@ def _is_file(given: str) -> bool:
 def _wrapper(stated: Any, inner: Callable[[Any], Recipe | str]) -> Wrapper:
     given = dict(_mapping(stated, "wrapper", f"Expected a kind: {', '.join(WRAPPERS)}."))
     kind = given.pop("kind", None)
-    if kind not in WRAPPERS:
-        raise ParameterError(
-            f"wrapper: kind={kind!r}", f"Allowed: {', '.join(WRAPPERS)}.",
-            suggest(str(kind), WRAPPERS),
-        )  # fmt: skip
+    check_choice("wrapper: kind", kind, WRAPPERS)
     if kind != "stratified" and "recipe" not in given:
         raise ParameterError(
             f"wrapper: {kind!r} without a recipe",

@@ -16,6 +16,7 @@ from foveate.curate.methods.kcenter import first_row
 from foveate.curate.methods.max_herding import median_sigma
 from foveate.curate.methods.similar import similar
 from foveate.errors import ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import rng
 from foveate.select.gains import Balance, Coverage, Diversity, Vectors
 from foveate.select.method import Method, Methods
@@ -24,7 +25,6 @@ from foveate.select.sampling import draw_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
     from foveate.select.gains import BalanceForm
     from foveate.select.kcenter import Metric
 
@@ -46,7 +46,6 @@ def coverage(
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     kernel: str = "squared",
     sigma: float | None = None,
     reference: int | None = 4096,
@@ -58,7 +57,6 @@ def coverage(
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the reference tiles.
-        progress: Not used.
         kernel: "squared" for 1 - (d / D)^2, as in `facility`, or "gaussian", as in `max-herding`.
         sigma: Width of the Gaussian, in the unit of the embeddings; None for the median distance.
         reference: Size of the sample of tiles that represents the pool; None for the whole pool.
@@ -70,8 +68,7 @@ def coverage(
     Raises:
         ParameterError: An option is out of range.
     """
-    if kernel not in ("squared", "gaussian"):
-        raise ParameterError(f"kernel={kernel!r}", "Allowed: squared, gaussian.")
+    check_choice("kernel", kernel, ("squared", "gaussian"))
     if reference is not None and reference < 1:
         raise ParameterError(f"reference={reference}", "It must be at least 1 tile.")
     if sigma is not None and (kernel == "squared" or not 0 < sigma < np.inf):
@@ -92,7 +89,6 @@ def diversity(
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
     seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     start: str = "random",
     metric: Metric = "euclidean",
     power: float = 1.0,
@@ -103,7 +99,6 @@ def diversity(
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the start.
-        progress: Not used.
         start: As for `kcenter`; other strategies take precedence for the first pick.
         metric: "euclidean" or "cosine".
         power: Exponent of the distance; 2 gives distant tiles more weight in combinations.
@@ -122,7 +117,6 @@ def balance(
     ids: NDArray[np.str_],  # noqa: ARG001  (only counts are used)
     counts: NDArray[np.int64],
     seed: int,  # noqa: ARG001  (nothing is drawn)
-    progress: ProgressFn | None = None,  # noqa: ARG001  (no pass)
     form: BalanceForm = "entropy",
 ) -> Any:
     """Gain in the balance of classes.
@@ -131,7 +125,6 @@ def balance(
         ids: Not used.
         counts: (n, C) pixels per class.
         seed: Not used.
-        progress: Not used.
         form: "entropy" of the class shares of the selection, as in `cb`; "concave": the mean over
             classes of the square root of the selected share of the pixels of the class;
             "divergence": 1 / (1 + divergence of equal shares from those of the selection), see

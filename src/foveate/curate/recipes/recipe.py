@@ -13,7 +13,7 @@ from foveate.curate.recipes.strategy import Strategy, check_number
 from foveate.errors import BudgetError, ParameterError
 from foveate.files import digest
 from foveate.pool.rules import Rules
-from foveate.registry import suggest
+from foveate.registry import check_choice
 from foveate.select.combine import Combine, Scale
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Stratified:
             raise ParameterError(
                 f"drop={self.drop!r}", "It must be a share from 0 to below 1.", "drop=0.1"
             )
-        if self.within not in ("random", "gain"):
-            raise ParameterError(f"within={self.within!r}", "Allowed: random, gain.")
+        check_choice("within", self.within, ("random", "gain"))
 
 
 @dataclass(frozen=True)
@@ -144,12 +143,8 @@ class Recipe:
         _check_types([self.rules], Rules, "rules")
         if self.wrapper is not None:
             _check_types([self.wrapper], (Stratified, Within, After), "wrapper")
-        for name, allowed in (("combine", get_args(Combine)), ("scale", get_args(Scale))):
-            if getattr(self, name) not in allowed:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}.",
-                    suggest(str(getattr(self, name)), allowed),
-                )  # fmt: skip
+        check_choice("combine", self.combine, get_args(Combine))
+        check_choice("scale", self.scale, get_args(Scale))
         if self.scale == "total" and self.combine == "sum":
             raise ParameterError(
                 "scale='total' with combine='sum'",

@@ -42,7 +42,7 @@ def score_of(
     Raises:
         ParameterError: The method does not rank all tiles.
     """
-    given = {"ids": ids, "seed": seed, "progress": None}
+    given = {"ids": ids, "seed": seed}
     found = _full(strategy.source, strategy.chosen_options, given, arrays, initial)
     n = len(ids)
     values = strategy.values or ("score" if strategy.kind else "rank")
@@ -61,11 +61,10 @@ def _full(
             for part in method.parts
         }
     given |= {name: arrays[name] for name in method.reads}
-    if method.takes_initial and initial.size:
-        given["initial"] = initial
     own = {name: value for name, value in options.items() if name not in method.parts}
-    found = method.function(**given, **own)
-    if "initial" in given:
+    before = initial if initial.size else None
+    found = method.call({"initial": before}, **given, **own)
+    if before is not None and method.takes("initial"):
         found = replace(
             found, rows=np.concatenate([found.rows, initial]),
             score=np.concatenate([found.score, np.full(initial.size, np.nan)]),

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from foveate.curate.methods.base import Method, get_method
 from foveate.curate.recipes.kinds import KINDS, Kind
 from foveate.errors import ParameterError
-from foveate.registry import suggest
+from foveate.registry import check_choice
 
 Values = Literal["rank", "score"]
 Order = Literal["high", "low"]
@@ -81,11 +81,8 @@ class Strategy:
                     f"It is an argument of {'columns' if name == 'order' else 'fixed scores'}.",
                     "Leave it out.",
                 )
-            if given is not None and given not in allowed:
-                raise ParameterError(
-                    f"{name}={given!r}", f"Allowed: {', '.join(allowed)}.",
-                    suggest(str(given), allowed),
-                )  # fmt: skip
+            if given is not None:
+                check_choice(name, given, allowed)
 
     @property
     def gains(self) -> bool:

@@ -27,6 +27,7 @@ from foveate.models.tune_text.texts import (
     words_of,
 )
 from foveate.pool.names import Names
+from foveate.registry import check_choice
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
         DataError: The file names missing images, or, by order, has another number of images.
         ParameterError: `by` is invalid.
     """
-    if by not in ("name", "order"):
-        raise ParameterError(f"pair={by!r}", "Allowed: name, order.")
+    check_choice("pair", by, ("name", "order"))
     count, given = len(captions.images), len(scene_ids)
     if by == "order":
         if count != given:

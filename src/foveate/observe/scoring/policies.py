@@ -183,7 +183,7 @@ class Policy(Method):
             options: All options.
             progress: Progress callback.
         """
-        return self.function(ids=ids, seed=seed, progress=progress, **arrays, **options)
+        return self.call({"progress": progress}, ids=ids, seed=seed, **arrays, **options)
 
 
 def rank_by(column: NDArray[np.float64], ids: NDArray[np.str_], seed: int) -> Ranking:

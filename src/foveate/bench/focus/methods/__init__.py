@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveate.bench.focus.methods import coresets, greedy, looks, saliency, search_by_text, tiles
 from foveate.bench.focus.methods.answers import FUSIONS, JOINS, SAYS
-from foveate.errors import UnknownNameError
-from foveate.registry import suggest
+from foveate.registry import unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,11 +44,7 @@ def find_method(name: str) -> Method:
         UnknownNameError: The method is unknown; the error suggests a name.
     """
     if name not in METHODS:
-        raise UnknownNameError(
-            f"unknown method {name!r}",
-            f"Methods: {', '.join(METHODS)}.",
-            suggest(name, METHODS),
-        )
+        raise unknown_name("method", name, METHODS, "Methods")
     return METHODS[name].method
 
 
