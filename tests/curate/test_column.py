@@ -15,6 +15,7 @@ from foveate.grid import Tiles, Window
 from foveate.pool import Pool
 from foveate.pool.attribute_file import add_attributes
 from foveate.pool.attributes import Attributes
+from foveate.pool.rules import Rules
 from foveate.raster import write_cog
 from foveate.run import Run
 
@@ -62,6 +63,23 @@ def test_attributes_of_every_kind():
     codes, values = found.codes("text")
     assert (codes.tolist(), values) == ([1, -1, 0], ["a", "b"])
     assert found.take(np.array([2, 0]))["text"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "values", [[1, np.nan, np.nan, 2], np.array(["b", None, np.nan, "c"], object)]
+)
+def test_nan_is_missing_and_not_a_group(values):
+    assert Attributes.of({"g": values}).codes("g")[0].tolist() == [0, -1, -1, 1]
+
+
+def test_nan_in_a_table_is_missing_and_not_a_group():
+    table = pa.table({"g": [1.0, np.nan, np.nan, 2.0]})  # pyarrow keeps NaN apart from null
+    table = table.append_column("d", table["g"].dictionary_encode())
+    for name in ("g", "d"):
+        codes, values = Attributes(table).codes(name)
+        assert (codes.tolist(), values) == ([0, -1, -1, 1], ["1.0", "2.0"])
+    pool = Pool.from_arrays(n=4, attributes=Attributes(table))
+    assert Rules(groups="g").constraint(pool).rules == ()
 
 
 @pytest.fixture

@@ -37,14 +37,15 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
 
     @classmethod
     def of(cls, columns: Mapping[str, ArrayLike]) -> Self:
-        """Create attributes from arrays or lists of equal length."""
+        """Create attributes from arrays or lists of equal length; NaN and None are missing."""
         import pyarrow as pa
 
         found = {}
         for name, values in columns.items():
             array = np.asarray(values)
             half = array.dtype == np.float16  # few functions of Arrow support it
-            found[name] = pa.array(array.astype(np.float32) if half else array)
+            array = array.astype(np.float32) if half else array
+            found[name] = pa.array(array, from_pandas=True)
         return cls(pa.table(found))
 
     @property
@@ -125,12 +126,13 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
 
         self.need(name)
         coded = pc.call_function("dictionary_encode", [self.table[name].combine_chunks()])
-        values = [str(value) for value in coded.dictionary.to_pylist()]
+        distinct = coded.dictionary.to_pylist()
+        present = [i for i, value in enumerate(distinct) if not _is_missing(value)]
+        present.sort(key=lambda i: str(distinct[i]))
+        new = np.full(len(distinct) + 1, -1)
+        new[present] = np.arange(len(present))
         numbers = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        place = np.argsort(np.array(values, np.str_), kind="stable")
-        new = np.empty(place.size + 1, np.int64)
-        new[place], new[-1] = np.arange(place.size), -1
-        return new[numbers], [values[i] for i in place.tolist()]
+        return new[numbers], [str(distinct[i]) for i in present]
 
     def need(self, name: str) -> None:
         """Check that a column exists.
@@ -186,6 +188,11 @@ def is_plain(kind: pa.DataType) -> bool:
         kind = kind.value_type
     text = kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)
     return text or _is_number(kind) or kinds.is_boolean(kind) or kinds.is_temporal(kind)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is null or NaN, which most programs write instead."""
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
 def _is_number(kind: pa.DataType) -> bool:
