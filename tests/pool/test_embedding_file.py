@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
+from pyproj import CRS, Geod
 
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.pool.embedding_columns import vector_columns
 from foveate.pool.embedding_file import EmbeddingFile
 from foveate.pool.embedding_sources import embedding_paths
+from foveate.pool.outlines import read_outlines
 
 
 def opened(path, *, column=None, id_column=None):
@@ -60,8 +63,6 @@ def test_each_layout(tmp_path, layout, ids, dtype, places, known):
 def test_outlines_follow_the_ids_and_their_crs(tmp_path):
     path = made.write(tmp_path, "earth-index")
     pool, stored = opened(path).pool(), pq.read_table(path)
-    import shapely
-
     of = dict(zip(stored["id"].to_pylist(), shapely.from_wkb(stored["geometry"].to_pylist()),
                   strict=True))  # fmt: skip
     assert all(shapely.equals(shape, of[name])
@@ -78,8 +79,6 @@ def test_outlines_follow_the_ids_and_their_crs(tmp_path):
 
 
 def test_points_have_places_and_no_area(tmp_path):
-    import shapely
-
     points = shapely.to_wkb(shapely.points(np.arange(4.0), 0))
     pool = opened(write(tmp_path / "a.parquet", e=made.fixed(np.eye(4)), geometry=points)).pool()
     assert pool.georeferenced
@@ -97,6 +96,40 @@ def test_a_geometry_that_places_nothing_is_noted(tmp_path, shapes, why):
     assert not pool.georeferenced
     assert why in str(pool.notes[0])
     assert why in pool.unplaced
+
+
+def read_in(crs, *shapes):
+    """Outlines of shapes in a CRS of GeoParquet, and the reason why there are none."""
+    geo = {"primary_column": "geometry", "columns": {"geometry": {"crs": crs}}}
+    schema = pa.schema([("geometry", pa.binary())], metadata={b"geo": json.dumps(geo).encode()})
+    column = pa.chunked_array([pa.array(shapely.to_wkb(shapes), pa.binary())])
+    return read_outlines(column, schema, "geometry")
+
+
+@pytest.mark.parametrize(
+    ("crs", "why"),
+    [(CRS("IAU_2015:30100").to_json_dict(), "cannot be converted"),  # the Moon, in degrees
+     (CRS.from_wkt('LOCAL_CS["Site",LOCAL_DATUM["Site",0],UNIT["metre",1]]').to_json_dict(),
+      "cannot be converted"),
+     ({"type": "nonsense"}, "cannot be converted"),
+     (CRS(32633).to_json_dict(), "beyond the valid area")],
+)  # fmt: skip
+def test_coordinates_of_another_crs_are_not_longitudes(crs, why):
+    size = 1e8 if crs["type"] == "ProjectedCRS" else 1
+    outlines, reason = read_in(crs, shapely.box(10 * size, 50 * size, 11 * size, 51 * size))
+    assert outlines is None
+    assert why in reason
+
+
+@pytest.mark.parametrize("crs", [CRS(32760).to_json_dict(), CRS(32760).to_wkt(), "EPSG:32760"])
+def test_an_outline_in_metres_across_180_degrees_is_cut_there(crs):
+    square = shapely.box(816_500, 8_092_600, 822_900, 8_099_000)  # 180 degrees is in the middle
+    outlines, why = read_in(crs, square)
+    assert why == ""
+    (shape,) = shapely.from_wkb(outlines.to_pylist())
+    assert shape.geom_type == "MultiPolygon"
+    area, _ = Geod(ellps="WGS84").geometry_area_perimeter(shape)
+    assert abs(area) == pytest.approx(6400**2, rel=5e-3)
 
 
 def test_several_files_are_one_pool(tmp_path):

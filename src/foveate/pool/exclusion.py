@@ -15,14 +15,13 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import GIVEN, printable, read_parquet, read_text
-from foveate.pool.antimeridian import cut, joined
+from foveate.pool.antimeridian import cut
 from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.geojson import stated_crs, to_lonlat
 from foveate.pool.notes import Note, warn
-from foveate.pool.outlines import geometry_column, read_shapes
+from foveate.pool.outlines import geometry_column, moved, read_shapes
 from foveate.pool.quality import leave_out
 from foveate.raster import SUFFIXES as RASTERS
-from foveate.raster.place import in_degrees
 from foveate.raster.warped import bad_share
 from foveate.wording import plural
 
@@ -180,13 +179,7 @@ def _read_geojson(path: str | Path) -> NDArray[np.object_]:
             "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
         ) from error
     move = to_lonlat(crs, path)
-    if move is None:
-        return shapes
-    moved = shapely.transform(
-        shapely.force_2d(shapes), lambda xy: np.stack(move.transform(*xy.T), axis=1)
-    )
-    # Polygons in metres across 180 degrees get longitudes from either side of it.
-    return cut(moved if in_degrees(str(stated_crs(crs))) else joined(moved))
+    return shapes if move is None else cut(moved(shapes, move, str(stated_crs(crs))))
 
 
 def _geometries(content: Any) -> list[Any]:

@@ -2,7 +2,8 @@
 
 WKB and WKT, as in GeoParquet, and the nested lists of coordinates of GeoArrow (points, polygons,
 multipolygons) are read, and converted to WKB in longitude and latitude, WGS84. The CRS is read from
-the metadata of GeoParquet; without a CRS, coordinates are longitude and latitude.
+the metadata of GeoParquet; without a CRS, coordinates are longitude and latitude. A CRS that cannot
+be converted to these is a reason not to read the outlines.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import printable
-from foveate.pool.antimeridian import cut
-from foveate.raster.place import WGS84, transformer
+from foveate.pool.antimeridian import cut, joined
+from foveate.raster.place import WGS84, in_degrees, transformer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
+    from pyproj import Transformer
 
 _BLOCK = 65_536
 _AREAS = (3, 6)  # codes of polygons and multipolygons in WKB
@@ -59,21 +61,43 @@ def read_outlines(
     crs = _geo(schema).get("columns", {}).get(name, {}).get("crs", "")
     if crs is None:
         return None, "the CRS of the geometry is declared as unknown"
-    move = transformer(json.dumps(crs), WGS84) if crs else None
+    crs = crs if isinstance(crs, str) else json.dumps(crs)
+    move = transformer(crs, WGS84) if crs else None
+    if crs and move is None:
+        return None, "the CRS of the geometry cannot be converted to longitude and latitude"
     parts = []
     for start in range(0, len(column), _BLOCK):
         block = column.slice(start, _BLOCK).combine_chunks()
         shapes = _shapes(block, name)
         if move is not None:
-            shapes = shapely.transform(
-                shapes, lambda xy: np.stack(move.transform(xy[:, 0], xy[:, 1]), axis=1)
-            )
+            shapes = moved(shapes, move, crs)
         west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
         # Longitudes of some products exceed 180; NaN of empty shapes fails the comparison.
         if not ((west >= -360) & (east <= 360) & (south >= -90) & (north <= 90)).all():
-            return None, "the geometry is not in longitude and latitude, and has no CRS"
+            return None, (
+                "the geometry extends beyond the valid area of its CRS"
+                if crs
+                else "the geometry is not in longitude and latitude, and has no CRS"
+            )
         parts.append(pa.array(shapely.to_wkb(cut(shapely.force_2d(shapes))), pa.binary()))
     return pa.concat_arrays(parts) if parts else pa.array([], pa.binary()), ""
+
+
+def moved(shapes: NDArray[np.object_], move: Transformer, crs: str) -> NDArray[np.object_]:
+    """Transform shapes to continuous longitudes, and latitudes.
+
+    Args:
+        shapes: (n,) shapely geometries.
+        move: Transformer of x, y to WGS84.
+        crs: The CRS of the shapes, which `move` transforms from.
+    """
+    import shapely
+
+    found = shapely.transform(
+        shapely.force_2d(shapes), lambda xy: np.stack(move.transform(*xy.T), axis=1)
+    )
+    # Shapes in metres across 180 degrees get longitudes from either side of it.
+    return found if in_degrees(crs) else joined(found)
 
 
 def read_shapes(table: pa.Table, path: str | Path, use: str) -> tuple[str, NDArray[np.object_]]:
