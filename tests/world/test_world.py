@@ -347,6 +347,15 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["precious"]
 
 
+def test_a_smaller_world_replaces_an_earlier_one(tmp_path):
+    write_world(tmp_path, WorldSpec(scenes=2, size=64))
+    (tmp_path / "images/notes.txt").write_text("of the user")
+    files = write_world(tmp_path, WorldSpec(scenes=1, size=64, seed=1))
+    found = {p for p in tmp_path.rglob("*") if p.is_file()} - {tmp_path / "images/notes.txt"}
+    assert found == {*files.images, *files.masks, files.classes, files.objects, files.spec}
+    assert (tmp_path / "images/notes.txt").is_file()
+
+
 def test_an_interrupted_world_is_begun_again(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "scene-00.tif").write_bytes(b"cut off")

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from foveate.errors import StorageError
-from foveate.files import write_bytes, write_geojson, write_json
+from foveate.files import as_storage_error, write_bytes, write_geojson, write_json
 from foveate.grid import Tiles
 from foveate.pool.footprints import footprints
 from foveate.progress import Meter
@@ -22,6 +22,8 @@ from foveate.world.spec import CLASSES, NODATA_LABEL, OBJECT_KINDS
 from foveate.world.spectra import bands
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow as pa
 
     from foveate.progress import ProgressFn
@@ -93,6 +95,7 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
             objects.append(_objects(scene))
             scenes.append(_summary(scene))
             meter.advance()
+    _remove_others(root, {*images, *masks})
     files = WorldFiles(
         root=root,
         images=tuple(images),
@@ -125,6 +128,16 @@ def _refuse_foreign(root: Path) -> None:
             "The folder must be new, empty, or contain an earlier world.",
             "Use another --out.",
         )
+
+
+def _remove_others(root: Path, kept: Collection[Path]) -> None:
+    """Remove the scenes of an earlier world that this one does not have."""
+    for path in [p for folder in ("images", "masks") for p in (root / folder).iterdir()]:
+        if path not in kept and _SCENE.fullmatch(path.relative_to(root).as_posix()):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise as_storage_error(error, path) from error
 
 
 def legend_yaml() -> str:
