@@ -42,6 +42,15 @@ def test_a_run_of_a_catalogue(catalogue, tmp_path):
     assert (tmp_path / "run/selection/kcenter.parquet").stat().st_mtime_ns == before
 
 
+def test_a_method_ranks_by_a_property_of_the_items(catalogue, tmp_path):
+    given = ("--quality", "none", "--method", "column", "--option")
+    assert curate(catalogue, tmp_path / "run", *given, "column.name=eo:cloud_cover").status == 0
+    ranked = pq.read_table(tmp_path / "run/rankings/column.parquet")["score"].to_numpy()
+    assert (ranked == 5).all()
+    answer = curate(catalogue, tmp_path / "other", *given, "column.name=cloudiness")
+    assert "no column 'cloudiness'" in json.loads(answer.out)["message"]
+
+
 def test_clouds_can_be_left_alone(catalogue, tmp_path):
     assert curate(catalogue, tmp_path / "run", "--quality", "none").status == 0
     known = pq.read_table(tmp_path / "run/tables/attributes.parquet")

@@ -32,6 +32,7 @@ from foveate.pool.costs import costs_for
 from foveate.pool.embedding_sources import embedding_paths
 from foveate.pool.quality import Kind  # noqa: TC001  (pydantic reads it)
 from foveate.pool.rules import Rules
+from foveate.pool.stac.sources import stac_paths
 from foveate.pool.step import leave_out
 from foveate.run.job import SettingError
 from foveate.run.options import Option, PathText
@@ -350,10 +351,12 @@ def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bo
             f"Add --method {unknown[0]}.",
         )
     by_column = [n for n, m in methods.items() if "attributes" in m.needs]
-    if by_column and not (job.attributes or job.quality or ready_made):
+    columns = ready_made or stac_paths(job.images) is not None  # properties of the items
+    if by_column and not (job.attributes or job.quality or columns):
         raise ParameterError(
             f"the method {by_column[0]} needs attributes, but none are given",
-            "Attributes are columns of a table of tiles or scenes, or of an embedding file.",
+            "Attributes are columns of a table of tiles or scenes, or of an embedding file, or "
+            "properties of STAC items.",
             "Give --attributes FILE.",
         )
     dense = [n for n, m in methods.items() if "tokens" in m.needs]
