@@ -273,7 +273,10 @@ def test_the_tables_agree_with_selections_and_pool(done):
         chosen = selection(done, name)["tile_id"].to_pylist()
         by_rank = sorted(scores, key=lambda r: r[f"rank:{name}"])
         assert [r["tile_id"] for r in by_rank[:12]] == chosen
-        assert classes[name] == np.sum([tiles[i]["counts"] for i in chosen], axis=0).tolist()
+        assert (
+            classes[f"picked:{name}"]
+            == np.sum([tiles[i]["counts"] for i in chosen], axis=0).tolist()
+        )
     methods = pq.read_table(done / "tables/methods.parquet").to_pylist()
     assert {(m["method"], m["selected"], m["pool"]) for m in methods} == {
         (name, 12, 48) for name in ALL

@@ -210,6 +210,15 @@ def test_a_recipe_of_labels_embeds_nothing(data, folder):
     assert picks[0] == picks[1]
 
 
+def test_the_name_of_a_recipe_takes_no_column_of_a_table(data, folder):
+    (folder / "pool.toml").write_text('name = "pool"\n[[strategy]]\nkind = "balance"\n')
+    run = job(data, folder / "pool.toml", budget="5").run(folder / "run")
+    table = pq.read_table(run.path / "tables/classes.parquet")
+    assert table.column_names == ["class", "color", "pool", "picked:pool"]
+    assert sum(table["pool"].to_pylist()) == 2 * 64 * 96
+    assert sum(table["picked:pool"].to_pylist()) == 5 * 16 * 16
+
+
 def test_large_pools_are_ranked_as_deep_as_the_budget_pays(data, folder, monkeypatch):
     from foveate.curate.recipes import method
 

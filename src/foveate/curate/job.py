@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from foveate.budget import Budget
-from foveate.curate import steps
+from foveate.curate import results, steps
 from foveate.curate.changes import note_changes
 from foveate.curate.dense import Dense, prepared
 from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors, refuse_model
@@ -21,7 +21,6 @@ from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
 from foveate.curate.rank import Ranker
 from foveate.curate.recipes.file import recipes_by_name
-from foveate.curate.results import write_tables
 from foveate.curate.start import read_start, write_start
 from foveate.curate.thumbs import draw_picks
 from foveate.errors import ParameterError
@@ -258,11 +257,13 @@ class CurateJob(SpreadJob):
             rankings[name] = ranking
         steps.remove_others(run, methods)
         stated = [(name, m.definition, options) for name, (m, options) in methods.items()]
-        key = self._key(pool_key, vectors, dense.key, stated, ranker.bounds, str(budget))
+        key = self._key(
+            pool_key, vectors, dense.key, stated, ranker.bounds, str(budget), results.VERSION
+        )
         changes = note_changes(run, pool, selections)
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
-            "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
+            "tables", key, lambda: results.write_tables(run.path, pool, kinds, rankings, selections)
         )  # fmt: skip
         if file is None:
             run.do(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from foveate.selection import Selection
 
 
+VERSION = 1  # raised when the tables change for the same inputs
+
+
 def save_ranking(path: Path, ranking: Ranking) -> None:
     """Write a ranking: rank, tile_id, score; method, options and seed in the footer."""
     table = ranking.to_arrow().drop_columns(["row"])
@@ -70,7 +73,8 @@ def write_tables(
 
     - ``tables/scores.parquet``: tile_id, and ``rank:M``, ``score:M`` for each method M (rank is
       1-based, null for tiles that a greedy method did not rank).
-    - ``tables/classes.parquet``: class, color, pool, and one column per method: pixels.
+    - ``tables/classes.parquet``: class, color, ``pool`` and, for each method M, ``picked:M``:
+      pixels.
     - ``tables/agreement.parquet``: a, b, kendall, overlap.
     - ``tables/methods.parquet``: method, title, source, selected, pool.
     """
@@ -91,7 +95,9 @@ def write_tables(
             "color": list(pool.legend.colors),
             "pool": pool.counts.sum(axis=0),
         }
-        classes |= {name: pool.counts[s.rows].sum(axis=0) for name, s in selections.items()}
+        classes |= {
+            f"picked:{name}": pool.counts[s.rows].sum(axis=0) for name, s in selections.items()
+        }
         tables["classes"] = pa.table(classes)
     pairs = agreement(rankings, selections)
     schema = {"a": pa.string(), "b": pa.string(), "kendall": pa.float64(), "overlap": pa.float64()}

@@ -234,7 +234,7 @@ def bad_pixels(
         flags = values.astype(np.int64)
         known = valid & (flags & _FILL == 0)
         return known & (flags & QA_PIXEL != 0), known
-    return valid & (values != 0), np.ones(values.shape, bool)
+    return valid & (values != 0), valid
 
 
 class _Raster:
