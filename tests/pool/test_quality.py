@@ -64,8 +64,10 @@ def test_values_are_read_as_their_products_say():
     bad, known = bad_pixels(values, np.ones_like(values, bool), "qa_pixel")
     assert bad[0].tolist() == [False, True, True, True, True, False, True, False]
     assert known[0].tolist() == [True] * 5 + [False, True, True]
-    bad, known = bad_pixels(np.array([[0, 1, 7]]), np.array([[True, True, False]]), "mask")
-    assert (bad[0].tolist(), known.all()) == ([False, True, False], True)
+    valid = np.array([[True, True, False, False]])  # both 7 and 0 are declared as nodata
+    bad, known = bad_pixels(np.array([[0, 1, 7, 0]]), valid, "mask")
+    assert bad[0].tolist() == [False, True, False, False]
+    assert known[0].tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,16 @@ def test_what_is_fill_is_not_counted(images, tmp_path):
     assert np.isnan(bad[0])  # nothing is known of it, and it stays
     assert bad[1] == pytest.approx(0.5)
     assert bad[2] == 0
+
+
+@pytest.mark.parametrize(("nodata", "expected"), [(255, 1.0), (None, 1.0), (0, 0.5)])
+def test_shares_of_a_mask_refer_to_pixels_with_data(images, tmp_path, nodata, expected):
+    data = np.full((SIDE, SIDE), 0 if nodata == 0 else 255, np.uint8)
+    data[:, ::2] = 1
+    for i, day in enumerate(("20240101", "20240111")):
+        write(tmp_path / f"q/T1_{day}_clouds.tif", data, box(east=320 * i), nodata=nodata)
+    pool = Quality([str(tmp_path / "q")], "mask", 1)(open_pool(images, tile=TILE))
+    assert pool.attributes["bad"] == pytest.approx(expected)
 
 
 def test_quality_that_does_not_fit_is_refused(images, tmp_path):

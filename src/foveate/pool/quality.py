@@ -7,7 +7,8 @@ Three kinds are supported, as documented by their products:
   data.
 - ``qa_pixel``: the bit flags of Landsat Collection 2. Bad bits are 1 (dilated cloud),
   2 (cirrus), 3 (cloud), 4 (cloud shadow) and 5 (snow); bit 0 is fill, no data.
-- ``mask``: any raster; all values except 0 are bad.
+- ``mask``: any raster; all values except 0 are bad. Another value that is declared as nodata is no
+  data; 0 is data, even if it is declared as nodata.
 
 A quality raster covers the ground of its image, at any resolution: a pixel of the image has the
 value of the pixel that contains its centre. Shares refer to pixels with data.
@@ -234,7 +235,8 @@ def bad_pixels(
         flags = values.astype(np.int64)
         known = valid & (flags & _FILL == 0)
         return known & (flags & QA_PIXEL != 0), known
-    return valid & (values != 0), valid
+    # Many masks declare 0, the value of good pixels, as nodata.
+    return valid & (values != 0), valid | (values == 0)
 
 
 class _Raster:
