@@ -252,6 +252,26 @@ def test_embeddings_have_the_period_of_their_dates_in_utc(runs, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("datetime", "date"),
+    [(["2024-01-01T00:00:00Z"] * 2, None),  # the column of items without a date is their start
+     (["2024-01-15T12:00:00Z"] * 2, "2024-01-15T12:00:00Z")],
+)  # fmt: skip
+def test_an_item_keeps_its_period(runs, tmp_path, datetime, date):
+    period = {"start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-01-31T00:00:00Z"}
+    columns = {name: [text] * 2 for name, text in period.items()}
+    run = dated(runs, tmp_path / "run", datetime=datetime, **columns)
+    export_run(run, "stac", tmp_path / "stac")
+    for item in read(tmp_path / "stac/items.json")["features"]:
+        check_core(item)
+        assert item["properties"].items() >= {"datetime": date, **period}.items()
+    extent = read(tmp_path / "stac/collection.json")["extent"]["temporal"]["interval"]
+    assert extent == [list(period.values())]
+    export_run(run, "embeddings", tmp_path / "vectors")
+    own = read(tmp_path / "vectors/item.json")["properties"]
+    assert own.items() >= {"datetime": None, **period}.items()
+
+
 @pytest.mark.parametrize("to", ["stac", "embeddings"])
 def test_a_date_that_cannot_be_read_is_quoted(runs, tmp_path, to):
     run = dated(runs, tmp_path / "run", datetime=["31.05.2024", "2024-02-30"])

@@ -18,12 +18,14 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.export.stac_items import (
-    as_text,
+    DATES,
     attributes_of,
     box_of,
     extent_of,
     link_to,
     need_place,
+    period_of,
+    temporal,
     when,
 )
 from foveate.export.table import GEOMETRY, Export, Target
@@ -35,7 +37,6 @@ from foveate.files import (
     write_json,
     write_parquet,
 )
-from foveate.pool.stac.search import read_moment
 from foveate.run import load_embeddings
 
 if TYPE_CHECKING:
@@ -149,17 +150,15 @@ def _links(export: Export) -> list[dict[str, Any]]:
 def _dates(export: Export, ids: NDArray[np.str_]) -> dict[str, Any]:
     """Return the acquisition period of the tiles, from the first to the last date."""
     known = attributes_of(export.run)
-    texts = {str(known.get(i, {}).get("datetime") or "") for i in ids.tolist()}
-    moments = {text: read_moment(text) for text in texts}
+    stated = {tuple(known.get(i, {}).get(name) for name in DATES) for i in ids.tolist()}
+    periods = {dates: period_of(dict(zip(DATES, dates, strict=True))) for dates in stated}
     # One tile without a date: the period of all tiles has to be given.
-    undated = sorted(text for text, moment in moments.items() if moment is None)
+    undated = sorted(str(at or "") for (at, *_), period in periods.items() if period is None)
     if undated:
-        return when(undated[-1], export.datetime)
-    found = [moment for moment in moments.values() if moment is not None]
-    first, last = as_text(min(found)), as_text(max(found))
-    if first == last:
-        return {"datetime": first}
-    return {"datetime": None, "start_datetime": first, "end_datetime": last}
+        return when({"datetime": undated[-1]}, export.datetime)
+    found = [period for period in periods.values() if period is not None]
+    first, last = min(first for first, _ in found), max(last for _, last in found)
+    return temporal(first, last)
 
 
 def _whole(tiles: pa.Table) -> list[float]:

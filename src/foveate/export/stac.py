@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.export.chips import chip_names
 from foveate.export.stac_items import (
+    DATES,
     PROJECTION,
     STAC,
     attributes_of,
@@ -104,9 +105,9 @@ def _item(
     shape = shapely.from_wkb(row[GEOMETRY])
     parts = [orient(p) if p.geom_type == "Polygon" else p for p in getattr(shape, "geoms", [shape])]
     shape = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-    taken = {"tile_id", "datetime", "start_datetime", "end_datetime", *_OWN, *_WINDOW}
+    taken = {"tile_id", *DATES, *_OWN, *_WINDOW}
     properties = {k: v for k, v in known.items() if k not in taken and _stated(v)}
-    properties |= when(known.get("datetime"), stated)
+    properties |= when(known, stated)
     own = [k for k in row if k in _OWN or k.startswith(("cost_", "p_", "label"))]
     properties |= {f"foveate:{k}": row[k] for k in own if _stated(row[k])}
     properties |= {"foveate:tile_id": row["tile_id"], "foveate:scene": row.get("scene")}

@@ -13,7 +13,7 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import printable, stored_path
 from foveate.location import is_url
-from foveate.pool.stac.search import read_interval, read_moment
+from foveate.pool.stac.search import moments, read_interval, read_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,22 +30,32 @@ _TYPES = {
 _TURN = 180.0
 
 
-def when(known: object, stated: str) -> dict[str, Any]:
+def period_of(known: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
+    """Return the first and last time of a tile from its columns `DATES`; None if not known."""
+    first, last = moments({"properties": known}) or (None, None)
+    if first is not None and last is not None and first <= last:
+        return first, last
+    at = read_moment(known.get("datetime"))
+    return None if at is None else (at, at)
+
+
+def when(known: Mapping[str, Any], stated: str) -> dict[str, Any]:
     """Return the temporal members of an item: datetime, or a period.
 
     Args:
-        known: Date and time as text; "" or None if not known.
+        known: Columns of the tile; of these, `DATES` are read.
         stated: Date or interval A/B used if the date is not known; "" for none.
 
     Raises:
         ParameterError: Both are missing, or the interval has an open end.
     """
-    moment = read_moment(known)
-    if moment is not None:
-        return {"datetime": as_text(moment)}
-    if not stated and known not in (None, ""):
+    period, at = period_of(known), read_moment(known.get("datetime"))
+    if period is not None:
+        return temporal(*period, at)
+    text = known.get("datetime")
+    if not stated and text not in (None, ""):
         raise ParameterError(
-            f"the column 'datetime' of the tiles has {str(known)!r}, which is not a date",
+            f"the column 'datetime' of the tiles has {str(text)!r}, which is not a date",
             "A date is 2024-05-31 or 2024-05-31T10:00:00Z.",
             "Correct the column, or type --datetime 2024-05-31, which is used for such tiles.",
         )
@@ -62,9 +72,15 @@ def when(known: object, stated: str) -> dict[str, Any]:
             "The period of an item must have a start and an end.",
             "Use --datetime A/B.",
         )
+    return temporal(start, end)
+
+
+def temporal(start: datetime, end: datetime, at: datetime | None = None) -> dict[str, Any]:
+    """Return the temporal members of a period; of items without a date, `at` is its start."""
     if start == end:
         return {"datetime": as_text(start)}
-    return {"datetime": None, "start_datetime": as_text(start), "end_datetime": as_text(end)}
+    date = None if at in (None, start) else as_text(at)
+    return {"datetime": date, "start_datetime": as_text(start), "end_datetime": as_text(end)}
 
 
 def as_text(moment: datetime) -> str:
@@ -95,9 +111,9 @@ def extent_of(boxes: Sequence[Sequence[float]], dates: Iterable[Mapping[str, Any
     crosses = (table[:, 0] > table[:, 2]).any()
     west, east = (-_TURN, _TURN) if crosses else (table[:, 0].min(), table[:, 2].max())
     spatial = [float(west), float(table[:, 1].min()), float(east), float(table[:, 3].max())]
-    known = [(one.get("datetime"), *(one.get(name) for name in DATES[1:])) for one in dates]
-    first = min(str(at or start) for at, start, _ in known)
-    last = max(str(at or end) for at, _, end in known)
+    known = [tuple(one.get(name) for name in DATES) for one in dates]
+    first = min(str(start or at) for at, start, _ in known)
+    last = max(str(end or at) for at, _, end in known)
     return {"spatial": {"bbox": [spatial]}, "temporal": {"interval": [[first, last]]}}
 
 

@@ -166,6 +166,8 @@ def test_internal_mask_applies_although_items_do_not_state_it(tmp_path):
 
 def test_scalar_properties_become_columns(tmp_path):
     items = [write_item(tmp_path, i) for i in range(3)]
+    items[1]["properties"] |= {"start_datetime": "2024-06-01T00:00:00Z",
+                               "end_datetime": "2024-06-30T00:00:00Z"}  # fmt: skip
     items[2]["properties"].pop("platform")
     items[2]["properties"] |= {"datetime": None, "start_datetime": "2024-07-01T00:00:00Z",
                                "end_datetime": "2024-07-31T00:00:00Z", "list": [1, 2]}  # fmt: skip
@@ -175,6 +177,7 @@ def test_scalar_properties_become_columns(tmp_path):
     assert set(pool.attributes["platform"][scene == "S2"]) == {""}
     assert set(pool.attributes["datetime"][scene == "S2"]) == {"2024-07-01T00:00:00Z"}
     assert set(pool.attributes["datetime"][scene == "S0"]) == {"2024-05-01T10:00:00Z"}
+    assert set(pool.attributes["datetime"][scene == "S1"]) == {"2024-06-01T10:00:00Z"}
     assert "list" not in pool.attributes
     assert not any(name.startswith("proj:") for name in pool.attributes)
 

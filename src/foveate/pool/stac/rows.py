@@ -12,7 +12,7 @@ from foveate.pool.notes import Note
 from foveate.pool.stac.asset_source import AssetSource, need_asset
 from foveate.pool.stac.assets import bands_of, facts_of, quality_kind, quality_of
 from foveate.pool.stac.items import read_items
-from foveate.pool.stac.search import moments
+from foveate.pool.stac.search import moments, read_moment
 from foveate.wording import part, plural
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def _scene(item: Item, search: Search) -> ItemScene:
         name: value for name, value in item.content["properties"].items()
         if isinstance(value, str | int | float) and not name.startswith("proj:")
     }  # fmt: skip
-    if first is not None:
-        properties[DATE] = first.isoformat().replace("+00:00", "Z")
+    date = read_moment(properties.get(DATE)) or first
+    if date is not None:
+        properties[DATE] = date.isoformat().replace("+00:00", "Z")
     if last is not None and last != first:
         properties["end_datetime"] = last.isoformat().replace("+00:00", "Z")
     return ItemScene(
