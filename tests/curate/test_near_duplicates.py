@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from foveate.cli.show import finished
 from foveate.curate import METHODS, Method, Ranker, rank
+from foveate.curate.steps import warn
 from foveate.grid import Grid, Tiles
 from foveate.pool import Pool
 from foveate.pool.attributes import Attributes
@@ -249,6 +251,18 @@ def test_a_run_says_how_many_tiles_were_put_back(scene, tmp_path, caplog):
         _, summary = done(job_of(scene, methods=["random"], budget="11"), tmp_path / "more")
     assert summary["methods"]["random"]["repeats"] == 2
     assert "2 of the 11 picks share more than 50 %" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("put_back", "advice"),
+    [(4, "Lower the budget to 4 tiles to avoid them."), (8, "No other tiles are left.")],
+)
+def test_the_advised_budget_has_no_repeats(caplog, put_back, advice):
+    known = {"put_back": put_back, "constant": 1}
+    ranking = Ranking(np.arange(8), np.arange(8.0), 8, meta=known)
+    ranker = SimpleNamespace(constant=np.array([7]), overlap=0.5, plain=True)
+    warn("fa", ranking.at("100%"), ranking, ranker)
+    assert caplog.messages[-1].endswith(f"of their ground with an earlier pick. {advice}")
 
 
 def test_another_share_ranks_again(scene, tmp_path):

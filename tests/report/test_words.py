@@ -82,6 +82,8 @@ def test_curate_states_the_figures_and_what_makes_them_weak():
     )
     blank = picks(constant=4, constant_picks=2)
     assert blank.lines[-1].endswith("are ranked last; 2 of the 79 picks are such patches.")
+    both = picks(constant=4, constant_picks=2, repeats=3, put_back=12)
+    assert both.lines[-1].endswith("without them the pool has 74 patches with content.")
     none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
     assert "water, is not in the selection; random picks contain it." in none.lines[2]
 

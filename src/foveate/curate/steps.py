@@ -195,7 +195,8 @@ def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> N
             "other tiles are left. Lower the budget.",
             name, blank, len(selection), "has" if blank == 1 else "have",
         )  # fmt: skip
-    repeats, overlap = len(selection) - ranking.first_put_back - blank, ranker.overlap
+    distinct = ranking.first_put_back
+    repeats, overlap = len(selection) - distinct - blank, ranker.overlap
     if repeats > 0 and not ranker.plain:
         logger.warning(
             "%s: %d of the %d picks break a rule (overlap, distance, groups, quota or strata), "
@@ -204,9 +205,10 @@ def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> N
         )  # fmt: skip
     elif repeats > 0:
         logger.warning(
-            "%s: %d of the %d picks share more than %g %% of their ground with an earlier pick. "
-            "Lower the budget to %d tiles to avoid them.",
-            name, repeats, len(selection), 100 * overlap, len(selection) - repeats,
+            "%s: %d of the %d picks share more than %g %% of their ground with an earlier pick. %s",
+            name, repeats, len(selection), 100 * overlap,
+            f"Lower the budget to {plural(distinct, 'tile')} to avoid them." if distinct
+            else "No other tiles are left.",
         )  # fmt: skip
     cut = ranking.meta.get("m")
     if cut is not None and len(selection) <= cut:

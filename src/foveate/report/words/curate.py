@@ -171,10 +171,12 @@ def _repeats(found: Picks) -> list[str]:
     if found.rules:
         return rows + _broken(found)
     if found.repeats:
+        others = found.kept - found.repeats - found.constant_picks
         rows.append(
             f"{human.count(found.repeats)} of the {human.count(found.kept)} picks share more than "
             f"{human.share(found.overlap)} of their area with an earlier one: without them the "
-            f"pool has {human.plural(found.kept - found.repeats, 'patch', 'patches')}."
+            f"pool has {human.plural(others, 'patch', 'patches')}"
+            f"{' with content' if found.constant_picks else ''}."
         )
     elif found.put_back:
         one = found.put_back == 1
