@@ -20,6 +20,7 @@ from foveate.raster import FileSource
 row = Rows("What stored values mean")
 PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 RNG = np.random.default_rng(4)
+GDAL = {"uint8": "Byte", "uint16": "UInt16", "int32": "Int32", "float32": "Float32"}
 
 
 def tif(path, data, **profile):
@@ -271,6 +272,37 @@ def test_complex_numbers_are_refused(tmp_path, dtype):
     with pytest.raises(DataError, match="complex") as caught:
         read(path)
     assert "abs(A)" in caught.value.hint
+
+
+@row("types-in-file")
+@pytest.mark.parametrize(
+    ("dtypes", "common"),
+    [(("uint8", "float32"), "float32"), (("int32", "float32"), "float64"),
+     (("uint8", "uint16"), "uint16")],
+)  # fmt: skip
+def test_bands_of_different_types_are_read_in_their_common_type(tmp_path, dtypes, common):
+    nodata = [float(np.finfo(d).min) if d == "float32" else np.iinfo(d).max for d in dtypes]
+    bands = [RNG.integers(1, 99, (24, 24)).astype(d) for d in dtypes]
+    for band, value in zip(bands, nodata, strict=True):
+        band[:, 12:] = value
+    bands[0][0] = nodata[0]  # in one band only
+    parts = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{i}"><NoDataValue>{value!r}</NoDataValue>'
+        f'<SimpleSource><SourceFilename relativeToVRT="1">parts/{i}.tif</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for i, (kind, value) in enumerate(zip(map(GDAL.get, dtypes), nodata, strict=True), 1)
+    )
+    for i, band in enumerate(bands, 1):
+        tif(tmp_path / f"parts/{i}.tif", band)
+    (tmp_path / "a.vrt").write_text(
+        f'<VRTDataset rasterXSize="24" rasterYSize="24">{parts}</VRTDataset>'
+    )
+    source = FileSource(str(tmp_path / "a.vrt"))
+    found = source.read()
+    assert (source.info.dtype, found.data.dtype.name) == (common, common)
+    assert np.array_equal(found.data, np.stack([b.astype(common) for b in bands]))
+    assert np.array_equal(found.valid, np.broadcast_to(np.arange(24) < 12, (24, 24)))
+    assert np.array_equal(source.stored().data, found.data)
 
 
 @row("types-differ")

@@ -11,6 +11,8 @@ import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from foveate.errors import DataError, FoveateError
 from foveate.files import printable
 from foveate.location import is_url, redact
@@ -18,9 +20,10 @@ from foveate.raster.alias import gdal_name
 from foveate.remote import open_object
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     import rasterio
+    from numpy.typing import NDArray
 
 GDAL = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
@@ -71,6 +74,23 @@ def open_dataset(path: str) -> Generator[rasterio.DatasetReader]:
             "The file is missing, truncated or not a raster that GDAL can read.",
             "Replace the file, or move it out of the folder.",
         ) from error
+
+
+def read_bands(
+    dataset: rasterio.DatasetReader, bands: Sequence[int], **options: Any
+) -> NDArray[Any]:
+    """Return (c, h, w) pixels of bands in their common dtype.
+
+    Args:
+        dataset: An open file; rasterio reads several bands at once only if their dtypes are equal,
+            which they need not be in a VRT.
+        bands: 1-based.
+        options: Window, size and resampling, as for `rasterio.DatasetReader.read`.
+    """
+    if len({dataset.dtypes[b - 1] for b in bands}) == 1:
+        return dataset.read(bands, **options)
+    parts = [dataset.read(band, **options) for band in bands]
+    return np.stack([part.astype(np.result_type(*parts)) for part in parts])
 
 
 def _open_new(key: str) -> rasterio.DatasetReader:

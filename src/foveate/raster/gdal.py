@@ -14,7 +14,7 @@ from foveate.files import digest, fingerprint, printable
 from foveate.grid import Window
 from foveate.location import URL, is_url, locate, remember, signature_of
 from foveate.raster.base import BaseSource, Raster, SourceInfo
-from foveate.raster.datasets import open_dataset
+from foveate.raster.datasets import open_dataset, read_bands
 from foveate.raster.header import Stored, read_stored
 from foveate.raster.orientation import TURNS
 from foveate.raster.reading import Asked, Reading, decide, exact, holds
@@ -287,7 +287,7 @@ class FileSource(BaseSource):
             if not nearest:
                 smaller = size[0] * size[1] < window.h * window.w
                 how = Resampling.average if smaller else Resampling.bilinear
-        data = dataset.read(indexes, resampling=how, **where)
+        data = read_bands(dataset, indexes, resampling=how, **where)
         valid = _valid(dataset, data, reading, picked, where)
         if reading.table is not None:
             data = reading.table[data]
@@ -379,7 +379,8 @@ def _valid(
     elif reading.mask:
         masks = dataset.read_masks([reading.indexes[i] for i in picked], **where) > 0
         valid &= masks.all(axis=0) if reading.mask == "bands" else masks.any(axis=0)
-    valid &= ~_missing(data, [reading.nodata[i] for i in picked])
+    dtypes = [np.dtype(dataset.dtypes[reading.indexes[i] - 1]) for i in picked]
+    valid &= ~_missing(data, dtypes, [reading.nodata[i] for i in picked])
     if np.issubdtype(data.dtype, np.floating):
         valid &= np.isfinite(data).all(axis=0)
     if reading.shown is not None:
@@ -387,11 +388,13 @@ def _valid(
     return valid
 
 
-def _missing(data: NDArray[Any], nodata: Sequence[float | int | None]) -> NDArray[np.bool_]:
-    """Return (h, w) whether all bands that have a nodata value are equal to it."""
+def _missing(
+    data: NDArray[Any], dtypes: Sequence[np.dtype[Any]], nodata: Sequence[float | int | None]
+) -> NDArray[np.bool_]:
+    """Return (h, w) whether all bands that have a nodata value, in their dtype, are equal to it."""
     marked = [
-        band == band.dtype.type(value)
-        for band, value in zip(data, nodata, strict=True)
-        if value is not None and holds(band.dtype, value)
+        band == dtype.type(value)
+        for band, dtype, value in zip(data, dtypes, nodata, strict=True)
+        if value is not None and holds(dtype, value)
     ]
     return np.logical_and.reduce(marked) if marked else np.zeros(data.shape[1:], bool)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
+from foveate.raster.datasets import read_bands
+
 if TYPE_CHECKING:
     import rasterio
     from numpy.typing import NDArray
@@ -73,7 +75,7 @@ def read_stored_pixels(
     if inside.h > 0 and inside.w > 0:
         ((y, x), (h, w)) = (inside.y - window.y, inside.x - window.x), (inside.h, inside.w)
         where = ((inside.y, inside.y + h), (inside.x, inside.x + w))
-        data[:, y : y + h, x : x + w] = dataset.read(window=where)
+        data[:, y : y + h, x : x + w] = read_bands(dataset, dataset.indexes, window=where)
         mask[y : y + h, x : x + w] = dataset.read_masks(1, window=where) > 0 if masked else True
     colours = tuple(c.name for c in dataset.colorinterp)
     can_mark = nodata is not None or np.issubdtype(dtype, np.floating) or "alpha" in colours
