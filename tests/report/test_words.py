@@ -495,10 +495,13 @@ def test_a_search_in_scenes_unlike_the_training_finds_nothing_reliable(probable)
     )
 
 
+FAMILIAR = {"scenes": 2, "unfamiliar": 0, "cautions": []}
+
+
 def test_concepts_are_judged_against_a_random_order():
     def found(**each):
         truth = {"tiles": {"each": each}, "prevalence": dict.fromkeys(each, 0.3)}
-        return {"concepts": dict.fromkeys(each), "truth": truth}
+        return {"concepts": dict.fromkeys(each), "truth": truth, **FAMILIAR}
 
     assert said(scenes.recognised(found(road=0.5, boat=0.6))) == (
         "Mean average precision 0.55 over 2 concepts, random order 0.30"
@@ -506,10 +509,26 @@ def test_concepts_are_judged_against_a_random_order():
     tied = scenes.recognised(found(road=0.3, boat=0.28))
     assert said(tied).endswith(", no better than a random order (0.30)")
     assert tied.lines[1] == "No better than a random order: road, boat."
-    assert said(scenes.recognised({"concepts": {"road": {}}, "truth": None})) == (
+    assert said(scenes.recognised({"concepts": {"road": {}}, "truth": None, **FAMILIAR})) == (
         "Scores of 1 concept; the accuracy is not known"
     )
     assert "no tile shows any of them" in said(scenes.recognised(found(road=math.nan)))
+
+
+@pytest.mark.parametrize(
+    "truth", [None, {"tiles": {"each": {"road": 0.5}}, "prevalence": {"road": 0.3}}]
+)
+def test_concepts_of_scenes_unlike_the_training_have_a_caveat(truth):
+    some = {"concepts": {"road": {}}, "truth": truth, "scenes": 2, "cautions": ["1 is unlike it."]}
+    assert scenes.recognised({**some, "unfamiliar": 1}).lines[-1] == "1 is unlike it."
+    found = scenes.recognised({**some, "unfamiliar": 2})
+    if truth is None:
+        assert found.lines == [
+            "No reliable scores of 1 concept: the scenes are unlike all scenes of the training"
+        ]
+    else:  # the accuracy was measured on these scenes
+        assert found.lines[0].startswith("Mean average precision 0.50")
+        assert found.lines[-1] == "1 is unlike it."
 
 
 def test_a_data_set_is_judged_against_chance():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 import rasterio
 from completing import completing  # noqa: F401
@@ -18,8 +20,9 @@ from foveate.errors import (
     ParameterError,
     UnknownNameError,
 )
-from foveate.files import read_parquet
+from foveate.files import read_parquet, write_parquet
 from foveate.observe.completion.classifying import SCENES, TILES, classify, zero_shot_dataset
+from foveate.observe.completion.completing import COMPLETED
 from foveate.observe.completion.zero_shot import PRESETS
 from foveate.observe.data.concepts import concepts_of
 from foveate.observe.data.pairs import open_pairs
@@ -89,6 +92,19 @@ def test_scores_are_a_table(scenes):
     frame = found.to_geopandas()
     assert len(frame) == 200
     assert frame.geometry.is_valid.all()
+
+
+def test_scenes_unlike_the_training_are_named(scenes, tmp_path, caplog):
+    assert not classify(scenes, concepts_of(["road"])).summary["cautions"]
+    copy = shutil.copytree(scenes, tmp_path / "scenes")
+    table = read_parquet(copy / COMPLETED)
+    unlike = pa.compute.equal(table["scene"], table["scene"][0])
+    column = table.column_names.index("beyond")
+    write_parquet(copy / COMPLETED, table.set_column(column, "beyond", unlike))
+    found = classify(copy, concepts_of(["road"])).summary
+    text = "1 of 8 overviews is unlike all overviews of the training. Scores may be meaningless."
+    assert (found["scenes"], found["unfamiliar"], found["cautions"]) == (8, 1, [text])
+    assert text in caplog.text
 
 
 def test_what_cannot_be_told(scenes, observing):  # noqa: F811

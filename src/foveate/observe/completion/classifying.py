@@ -10,6 +10,7 @@ is reported, separately for concepts of the training (base) and others (novel).
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ from foveate.observe.completion.searching import concept_scores, observer_of, te
 from foveate.observe.completion.zero_shot import zero_shot_dataset
 from foveate.observe.data.labels import concept_shares, present
 from foveate.observe.data.pairs import open_pairs
+from foveate.observe.familiarity import caution
 from foveate.run import Run
 from foveate.stats import mean_average_precision
 from foveate.tables import Tabular
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from foveate.observe.data.pairs import Pairs
     from foveate.observe.observer import Observer
 
+logger = logging.getLogger("foveate")
 VERSION = 1  # increased when the same inputs give other tables
 TILES, SCENES = "tables/classified.parquet", "tables/classified-scenes.parquet"
 By = Literal["auto", "texts", "labels"]
@@ -54,7 +57,8 @@ class ConceptScores(Tabular):
         scenes: The n tiles.
         names: The K concepts.
         values: (n, K) float64 cosines or probabilities.
-        summary: JSON-ready summary: "run", "worked", "by", "score", "concepts", "truth".
+        summary: JSON-ready summary: "run", "worked", "by", "score", "concepts", "truth"; the number
+            of "scenes", that of "unfamiliar" scenes, which are unlike the training, and "cautions".
     """
 
     scenes: Completed
@@ -122,6 +126,8 @@ def classify(
             "classified", digest([VERSION, step, about, templates, scores]),
             lambda: _save(scenes, scores, concepts, about),
         )  # fmt: skip
+    if unlike := caution(scenes.scene, scenes.unfamiliar):
+        logger.warning("%s", unlike)
     best = [float(column.max()) for column in scores.T]
     summary = {
         "run": str(path),
@@ -129,6 +135,9 @@ def classify(
         "by": source,
         "score": kind,
         "tiles": len(scenes),
+        "scenes": np.unique(scenes.scene).size,
+        "unfamiliar": np.unique(scenes.scene[scenes.unfamiliar]).size,
+        "cautions": [unlike] if unlike else [],
         "concepts": {
             concept.name: {"max": top, "mean": float(column.mean()), "novel": new}
             for concept, top, column, new in zip(

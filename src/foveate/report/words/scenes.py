@@ -232,13 +232,16 @@ def recognised(found: Mapping[str, Any]) -> Headline:
     The average precision of a random order is the share of tiles that show a concept.
     """
     count = human.plural(len(found["concepts"]), "concept")
-    truth = found.get("truth")
+    truth, cautions = found.get("truth"), tuple(found["cautions"])
+    if not truth and found["unfamiliar"] == found["scenes"]:
+        text = f"No reliable scores of {count}: the scenes are unlike all scenes of the training"
+        return Headline(text)
     if not truth:
-        return Headline(f"Scores of {count}; the accuracy is not known")
+        return Headline(f"Scores of {count}; the accuracy is not known", cautions)
     each, shares = truth["tiles"]["each"], truth["prevalence"]
     known = {k: number(v) for k, v in each.items() if math.isfinite(number(v))}
     if not known:
-        return Headline(f"Scores of {count}; no tile shows any of them", ())
+        return Headline(f"Scores of {count}; no tile shows any of them", cautions)
     ours = sum(known.values()) / len(known)
     chance = sum(number(shares[k]) for k in known) / len(known)
     text = f"Mean average precision {human.decimal(ours)} over "
@@ -250,7 +253,7 @@ def recognised(found: Mapping[str, Any]) -> Headline:
     weak = [k for k, v in known.items() if v <= number(shares[k]) + NOTHING]
     notes = [f"No better than a random order: {', '.join(weak)}."] if weak else []
     notes.append("No interval was computed: with few tiles of a concept the values vary by chance.")
-    return Headline(text, tuple(notes))
+    return Headline(text, (*notes, *cautions))
 
 
 def dataset(name: str, found: Mapping[str, Any]) -> Headline:
