@@ -119,11 +119,52 @@ def test_names_that_look_like_missing_values_are_names(tmp_path):
     names = ["NA", "nan", "null"]
     tiles = Tiles.concat([Tiles.of(name, [Window(0, 0, 8, 8)]) for name in names])
     pool = Pool(ids=tiles.tile_id, tiles=tiles)
-    path = _csv(tmp_path, "scene,v,note\nNA,1,NA\nnan,2,x\nnull,3,y\n")
+    path = _csv(tmp_path, 'scene,v,note\nNA,1,NA\nnan,2,"NA"\nnull,3,""\n')
     found = add_attributes(pool, path)
     assert found.attributes["v"].tolist() == [1, 2, 3]
-    assert found.attributes["note"].tolist() == ["", "x", "y"]
-    assert not found.notes
+    # In a column of text, such a word is a value only in quotes, which is said.
+    assert found.attributes["note"].tolist() == ["", "NA", ""]
+    (note,) = found.notes
+    assert str(note).startswith("1 value of the column 'note' of the table")
+    assert "is missing: NA. If a word is a value, put it in quotes" in str(note)
+
+
+def test_codes_with_leading_zeros_are_text(tiles, tmp_path):
+    table = _csv(tmp_path, "scene,county,size\nd/a,07,10\nd/b,7,0\n")
+    found = add_attributes(tiles, table).attributes
+    assert found["county"].tolist() == ["07"] * 3 + ["7"] * 3
+    assert found["size"].tolist() == [10] * 3 + [0] * 3
+    assert found.codes("county")[1] == ["07", "7"]
+
+
+def test_tables_are_utf_8_or_say_that_they_are_utf_16(tiles, tmp_path):
+    text = "scene,city\nd/a,Köln\nd/b,Bonn\n"
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode("utf-16"))
+    found = add_attributes(tiles, path)
+    assert found.attributes["city"].tolist() == ["Köln"] * 3 + ["Bonn"] * 3
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 2.*Save it as UTF-8"):
+        add_attributes(tiles, path)
+
+
+def test_nan_and_empty_text_are_no_values():
+    found = Attributes(pa.table({
+        "x": [1.0, np.nan, np.nan], "half": np.array([1, 2, np.nan], np.float16),
+        "text": ["a", "", "a"],
+        "coded": pa.DictionaryArray.from_arrays([0, 1, 2], ["b", None, ""]),
+    }))  # fmt: skip
+    for name, codes, values in (
+        ("x", [0, -1, -1], ["1.0"]), ("half", [0, 1, -1], ["1.0", "2.0"]),
+        ("text", [0, -1, 0], ["a"]), ("coded", [0, -1, -1], ["b"]),
+    ):  # fmt: skip
+        coded, known = found.codes(name)
+        assert (coded.tolist(), known) == (codes, values), name
+
+
+def test_infinite_values_are_refused():
+    with pytest.raises(ParameterError, match="'v' has 1 infinite value"):
+        rank(pool(v=[0.5, np.inf, np.nan]), "column")
 
 
 def test_a_broken_table_of_the_user_is_not_to_be_deleted(tiles, tmp_path):
@@ -146,6 +187,7 @@ def _csv(folder, text):
         ("scene,v\nx,1\n", "no scene of the pool; its first scene is 'x'"),
         ("tile_id,v\n", "has no rows"),
         ("scene\nd/a\nd/b\n", "no column beside"),
+        ("scene,v\nd/a,\nd/b,\n", r"no column besides 'scene' that can be used: v \(null\)"),
         ("", "cannot read the table"),
         ("scene,v,v\nd/a,1,2\n", "2 columns named 'v'"),
         ("scene;v\nd/a;1,5\n", "separated by semicolons"),

@@ -89,13 +89,15 @@ def test_ids_that_the_pool_lacks_are_named():
 
 
 def test_lists_of_every_kind(tmp_path):
-    (tmp_path / "a.txt").write_text("# mine\nt01\n\n t02 \n")
+    (tmp_path / "a.txt").write_text("# mine\n#\nt01\n\n t02 \n")
     (tmp_path / "a.csv").write_text("tile_id,who\n001,me\nt02,me\n")
     pq.write_table(pa.table({"id": [7, 8]}), tmp_path / "a.parquet")
     assert read_start([tmp_path / "a.txt"]).tolist() == ["t01", "t02"]
     assert read_start([tmp_path / "a.csv"]).tolist() == ["001", "t02"]
     assert read_start([tmp_path / "a.parquet"]).tolist() == ["7", "8"]
     assert read_start([tmp_path / "a.txt", tmp_path / "a.csv"]).tolist() == ["001", "t01", "t02"]
+    (tmp_path / "names.txt").write_text("#5/a\nl\u2028s/b\n")  # names of files
+    assert read_start([tmp_path / "names.txt"]).tolist() == ["#5/a", "l\u2028s/b"]
     (tmp_path / "none.txt").write_text("\n")
     pq.write_table(pa.table({"x": [7]}), tmp_path / "x.parquet")
     for name, said in (("none.txt", "is empty"), ("x.parquet", "no column of ids"),

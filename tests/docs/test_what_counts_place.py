@@ -26,6 +26,7 @@ from foveate.observe.selection.ranking import TileScores
 from foveate.observe.selection.selections import save_selected
 from foveate.observe.totals.covariates import tile_means
 from foveate.pool.antimeridian import middles
+from foveate.pool.exclusion import Exclusion
 from foveate.raster import FileSource, metres_per_pixel
 from foveate.selection import Ranking
 from foveate.world import join, write_image
@@ -632,6 +633,69 @@ def test_a_covariate_off_the_earth(tmp_path):
     local = opened(tmp_path / "b", LOCAL, NORTH_UP)
     with pytest.raises(DataError, match="the scene 'a' is in local coordinates"):
         tile_means(local, raster(tmp_path / "d.tif", UTM, NORTH_UP))
+
+
+def left(pool, path):
+    """Return the numbers of the tiles that an excluded area leaves."""
+    kept = Exclusion(str(path), 0.01)(pool)
+    return np.flatnonzero(np.isin(pool.ids, kept.ids)).tolist(), [str(n) for n in kept.notes]
+
+
+@row("excluded-across-180", "excluded-wide")
+def test_polygons_of_excluded_areas_across_180(tmp_path):
+    # Four tiles of a degree: from 179 to 180 and from -180 to -179, north and south.
+    pool = opened(tmp_path, "EPSG:4326", Affine(1 / 32, 0, 179, 0, -1 / 32, 10))
+    path = tmp_path / "areas.geojson"
+    for west, east, south, kept in (
+        (180.2, 181.0, 8.1, [0, 2]), (-179.8, -179.0, 8.1, [0, 2]), (-181.0, -180.2, 8.1, [1, 3]),
+        (179.5, 180.5, 9.1, [2, 3]), (-180.5, -179.5, 9.1, [2, 3]), (-180.0, 180.0, 9.1, [2, 3]),
+    ):  # fmt: skip
+        path.write_text(json.dumps(ring((west, south), (east, south), (east, 9.9), (west, 9.9))))
+        numbers, notes = left(pool, path)
+        assert numbers == kept, (west, east)
+        assert not any("longitude" in note for note in notes)
+    path.write_text(json.dumps(ring((-179.5, 9.1), (179.5, 9.1), (179.5, 9.9), (-179.5, 9.9))))
+    numbers, notes = left(pool, path)
+    assert numbers == [2, 3]  # as written: all around, except for one degree
+    assert "1 polygon in areas.geojson extends over more than 180 degrees" in notes[0]
+    assert "ogr2ogr -wrapdateline" in notes[0]
+
+
+@row("excluded-raster")
+@pytest.mark.parametrize("west", [-180, 0])
+def test_a_raster_of_excluded_areas_across_180(tmp_path, west):
+    pool = opened(tmp_path / "p", "EPSG:4326", Affine(1 / 32, 0, -181, 0, -1 / 32, 10))
+    step = 0.25
+    lon = west + step * (np.arange(1440) + 0.5)
+    for low, high, kept in ((179.5, 180, [1, 2, 3]), (180, 180.5, [0, 2, 3]), (179.5, 181, [2, 3])):
+        values = ((lon % 360 > low) & (lon % 360 < high)).astype(np.float32)
+        values = np.repeat(values[None, None], 4, axis=1)  # the northern degree
+        path = raster(
+            tmp_path / "r.tif", "EPSG:4326", Affine(step, 0, west, 0, -step, 10), data=values
+        )
+        numbers, _ = left(pool, path)
+        assert numbers == kept
+
+
+@row("excluded-nothing", "excluded-bands")
+def test_pixels_of_excluded_areas(tmp_path):
+    pool = opened(tmp_path / "p", UTM, NORTH_UP)
+    values = np.zeros((1, 64, 64), np.float32)
+    values[0, :32, :32], values[0, :32, 32:], values[0, 32:, :32] = np.nan, np.inf, -9
+    values[0, 40, 40] = 1
+    path = tmp_path / "r.tif"
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=64, width=64, dtype="float32",
+                       crs=UTM, transform=NORTH_UP, nodata=-9) as file:  # fmt: skip
+        file.write(values)
+    numbers = np.isin(pool.ids, Exclusion(str(path))(pool).ids)
+    assert numbers.tolist() == [True, True, True, False]
+    several = raster(tmp_path / "s.tif", UTM, NORTH_UP)
+    with pytest.raises(DataError, match=r"s.tif' has 3 bands.*gdal_translate -b 1"):
+        Exclusion(str(several))(pool)
+    at = [GroundControlPoint(*at) for at in ((0, 0, 15, 46), (0, 64, 16, 46), (64, 0, 15, 45))]
+    points = raster(tmp_path / "g.tif", data=np.ones((1, 64, 64), np.uint8), gcps=(at, "EPSG:4326"))
+    with pytest.raises(DataError, match=r"g.tif' is georeferenced by ground control.*gdalwarp"):
+        Exclusion(str(points))(pool)
 
 
 def cut_up(root, *, crs=UTM, transform=NORTH_UP, names="abcdef", **other):

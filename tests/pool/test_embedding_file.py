@@ -218,6 +218,12 @@ def test_what_is_no_pool_is_refused(tmp_path, columns, error, said):
         read()
 
 
+def test_a_pool_without_rows_is_refused_before_its_vectors_are_read(tmp_path):
+    file = opened(write(tmp_path / "a.parquet", e=pa.array([], pa.list_(pa.float32()))))
+    with pytest.raises(DataError, match=r"a.parquet' has no rows"):
+        file.pool()
+
+
 def test_a_wrong_column_is_told_from_the_nearest(tmp_path):
     path = write(tmp_path / "a.parquet", embeddings=made.fixed(np.eye(2)), name=["x", "y"])
     with pytest.raises(ParameterError, match="Did you mean 'embeddings'"):

@@ -92,6 +92,15 @@ def test_shares_of_every_kind_and_resolution(images, tmp_path, kind, ending, sid
     assert "4 of 32 tiles have over 40% bad pixels" in str(left.notes[-1])
 
 
+def test_values_that_scl_does_not_have_are_refused(images, tmp_path):
+    flags = np.full((SIDE, SIDE), 21824, np.uint16)  # of QA_PIXEL: clear
+    for i in range(2):
+        write(tmp_path / f"q/T1_202401{i}1_SCL_10m.tif", flags, box(east=320 * i))
+    pool = open_pool(images, tile=TILE)
+    with pytest.raises(DataError, match=r"has the value 21824.*from 0 to 11.*--quality-kind"):
+        Quality([str(tmp_path / "q")])(pool)
+
+
 def test_what_is_fill_is_not_counted(images, tmp_path):
     data = np.full((SIDE, SIDE), 21824, np.uint16)
     data[:, :12] = 1
@@ -225,6 +234,7 @@ def test_polygons_in_collections_are_excluded(images, tmp_path):
     pool = open_pool(images, tile=TILE)
     shapes = pool.footprints()
     several = shapely.GeometryCollection([shapes[5], shapely.Point(0, 0)])
+    several = shapely.GeometryCollection([several])
     found = Exclusion(geojson(tmp_path / "a.geojson", shapes[0], several), 0.01)(pool)
     assert set(found.excluded) == set(pool.ids[[0, 5]])
 
@@ -261,9 +271,14 @@ def test_excluded_ground_that_is_none(images, tmp_path):
         Exclusion(geojson(tmp_path / "a.geojson", shapely.box(0, 0, 1, 1)))(plain)
     points = Pool.from_arrays(n=2, outlines=[shapely.Point(0.5, 0.5), shapely.Point(3, 3)])
     assert len(Exclusion(str(tmp_path / "a.geojson"))(points)) == 1
-    (tmp_path / "b.geojson").write_text("{}")
-    with pytest.raises(DataError, match="as GeoJSON"):
-        read_polygons(tmp_path / "b.geojson")
+    for text in ("{}", "null", "[]"):
+        (tmp_path / "b.geojson").write_text(text)
+        with pytest.raises(DataError, match="as GeoJSON: it has neither features"):
+            read_polygons(tmp_path / "b.geojson")
+    for ending in ("gpkg", "shp", "kml"):
+        (tmp_path / f"b.{ending}").write_bytes(bytes(100))
+        with pytest.raises(DataError, match=rf"b.{ending}'.*ogr2ogr -t_srs EPSG:4326"):
+            read_polygons(tmp_path / f"b.{ending}")
     with pytest.raises(DataError, match=r"no polygons.*ogr2ogr"):
         read_polygons(geojson(tmp_path / "c.geojson", shapely.box(5e5, 4e6, 6e5, 5e6)))
     with pytest.raises(DataError, match="no polygons: it contains Point"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,9 @@ def read_ids(path: Path) -> list[str]:
     name = repr(printable(str(path)))
     if path.suffix.lower() in SUFFIXES:
         return _column(read_parquet(path, hint=GIVEN), name)
-    lines = [line.strip() for line in read_text(path, "list of tiles").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    # Names of files may contain other line breaks of Unicode, and begin with a hash.
+    lines = [line.strip() for line in re.split(r"[\r\n]+", read_text(path, "list of tiles"))]
+    lines = [line for line in lines if line and not (line + " ").startswith("# ")]
     first = [cell.strip().strip('"') for cell in lines[0].split(",")] if lines else []
     if set(first) & set(IDS):
         return _column(read_table(path), name)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.embeddings import find_rows
 from foveate.errors import DataError
-from foveate.files import GIVEN, printable, read_parquet, reason, refuse_empty
+from foveate.files import GIVEN, printable, read_parquet, read_text, reason, refuse_empty
 from foveate.pool.attributes import Attributes
 from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
 from foveate.tables import need_names_once
-from foveate.wording import part
+from foveate.wording import part, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -44,7 +50,7 @@ def add_attributes(pool: Pool, path: str | Path) -> Pool:
             row for any tile of the pool.
     """
     name = repr(printable(str(path)))
-    table = read_table(path)
+    table, words = _read(path)
     by = next((key for key in (TILE, SCENE) if key in table.column_names), None)
     if by is None:
         raise DataError(
@@ -68,12 +74,14 @@ def add_attributes(pool: Pool, path: str | Path) -> Pool:
     columns = table.drop_columns([c for c in (TILE, SCENE) if c in table.column_names])
     added = Attributes(columns.take(_with_nulls(rows)))
     if not added:
+        others = [f"{f.name} ({f.type})" for f in columns.schema]
         raise DataError(
-            f"the table {name} has no column besides {by!r}",
-            "A table of attributes must have at least one column of values.",
-        )  # fmt: skip
+            f"the table {name} has no column besides {by!r}"
+            + (f" that can be used: {', '.join(others)}" if others else ""),
+            "A table of attributes must have at least one column of numbers, strings or dates.",
+        )
     merged = added if pool.attributes is None else pool.attributes.joined(added)
-    return replace(pool, attributes=merged, notes=(*pool.notes, *warn([*missing, *unused])))
+    return replace(pool, attributes=merged, notes=(*pool.notes, *warn([*words, *missing, *unused])))
 
 
 def read_table(path: str | Path) -> pa.Table:
@@ -82,41 +90,96 @@ def read_table(path: str | Path) -> pa.Table:
     Raises:
         DataError: The file cannot be read.
     """
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[pa.Table, list[Note]]:
+    """Return a table, and notes on words that count as missing values."""
     import pyarrow as pa
-    from pyarrow import csv
 
     refuse_empty(path, "path of the table")
     path = Path(path)
     if path.suffix.lower() in SUFFIXES:
         found = read_parquet(path, hint=GIVEN)
         need_names_once(found.column_names, path)
-        return found
-    # Ids made of digits are text: 0012 is not 12.
-    keys = {TILE: pa.string(), SCENE: pa.string()}
+        return found, []
     try:
         with path.open("rb") as file:
-            _need_commas(file.readline(), path)
+            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
             file.seek(0)
-            alone = csv.ReadOptions(use_threads=False)
-            kinds = csv.ConvertOptions(column_types=keys, strings_can_be_null=True)
-            found = csv.read_csv(file, read_options=alone, convert_options=kinds)
-            need_names_once(found.column_names, path)
-            # Names such as NA and null are names, not missing values.
-            names = [key for key in keys if key in found.column_names]
-            if names:
-                file.seek(0)
-                texts = csv.ConvertOptions(column_types=keys, include_columns=names)
-                read = csv.read_csv(file, read_options=alone, convert_options=texts)
-                for name in names:
-                    place = found.column_names.index(name)
-                    found = found.set_column(place, name, read[name])
-            return found
+            text = io.BytesIO(read_text(path, "table").encode()) if wide else file
+            _need_commas(text.readline(), path)
+            return _read_csv(text, path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read the table {printable(str(path))!r}: {reason(error)}",
             "A table must be Parquet (.parquet), or CSV with a header, in UTF-8.",
             "Check the path.",
         ) from error
+
+
+def _read_csv(file: IO[bytes], path: Path) -> tuple[pa.Table, list[Note]]:
+    """Return the table of an open file; see `_read`."""
+    import pyarrow as pa
+    import pyarrow.types as kinds
+    from pyarrow import csv
+
+    def read(columns: list[str] | None = None, **options: Any) -> pa.Table:
+        file.seek(0)
+        alone, types = csv.ReadOptions(use_threads=False), dict.fromkeys(columns or keys, text)
+        convert = csv.ConvertOptions(column_types=types, include_columns=columns, **options)
+        parse = csv.ParseOptions(newlines_in_values=True)
+        return csv.read_csv(file, read_options=alone, parse_options=parse, convert_options=convert)
+
+    # Ids made of digits are text: 0012 is not 12.
+    text, keys = pa.string(), (TILE, SCENE)
+    found = read(strings_can_be_null=True)
+    need_names_once(found.column_names, path)
+    if any(kinds.is_binary(field.type) for field in found.schema):
+        read_text(path, "table")  # the error states the line that is not UTF-8
+    words = [f.name for f in found.schema if f.name in keys or _may_be_text(f.type)]
+    raw, notes = read(words), list[Note]()
+    unquoted = read(words, strings_can_be_null=True, quoted_strings_can_be_null=False)
+    for name in words:
+        place, column, values = found.column_names.index(name), unquoted[name], raw[name]
+        kind = found.schema.field(name).type
+        if name in keys:  # names such as NA and null are names, not missing values
+            # `export --to csv` puts an apostrophe before names that spreadsheets would compute.
+            ids = [re.sub(r"^'([=+\-@\t\r])", r"\1", value) for value in values.to_pylist()]
+            column = pa.chunked_array([ids], text)
+        elif not (_padded(values) if kinds.is_integer(kind) else column.null_count < len(column)):
+            continue
+        elif column.null_count:
+            notes += _words(column, values, name, path)
+        found = found.set_column(place, name, column)
+    return found, notes
+
+
+def _may_be_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as kinds
+
+    return kinds.is_string(kind) or kinds.is_null(kind) or kinds.is_integer(kind)
+
+
+def _padded(column: pa.ChunkedArray) -> bool:
+    """Return whether integers have leading zeros, which are codes: 007 is not 7."""
+    return any(re.match(r"[+-]?0[0-9]", value) for value in column.unique().to_pylist())
+
+
+def _words(
+    column: pa.ChunkedArray, texts: pa.ChunkedArray, name: str, path: Path
+) -> Iterator[Note]:
+    """Yield a note on words without quotes that count as missing values in a column of text."""
+    values = zip(column.to_pylist(), texts.to_pylist(), strict=True)
+    words = Counter(word for value, word in values if value is None and word)
+    if words:
+        shown = ", ".join(sorted(words))
+        yield Note(
+            "files",
+            f"{plural(words.total(), 'value')} of the column {name!r} of the table "
+            f"{printable(str(path))!r} {'is' if words.total() == 1 else 'are'} missing: {shown}",
+            "If a word is a value, put it in quotes, or write the table as Parquet",
+        )
 
 
 def _need_commas(header: bytes, path: Path) -> None:

@@ -186,13 +186,22 @@ def is_plain(kind: pa.DataType) -> bool:
 
     if kinds.is_dictionary(kind):
         kind = kind.value_type
-    text = kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)
-    return text or _is_number(kind) or kinds.is_boolean(kind) or kinds.is_temporal(kind)
+    return _is_text(kind) or _is_number(kind) or kinds.is_boolean(kind) or kinds.is_temporal(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as kinds
+
+    return kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value is null or NaN, which most programs write instead."""
-    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+    """Return whether a value is null, or what some programs write instead: NaN, empty text."""
+    return (
+        value is None
+        or value == ""
+        or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -134,11 +134,13 @@ class EmbeddingFile:
             with all columns of numbers, strings and dates as attributes.
 
         Raises:
-            DataError: Ids repeat or are missing, or the geometry cannot be read.
+            DataError: There are no rows, ids repeat or are missing, or the geometry cannot be read.
         """
         import pyarrow as pa
 
-        schema = schema_of(self.files[0])
+        schema, n = schema_of(self.files[0]), sum(rows_of(file) for file in self.files)
+        if not n:
+            raise self._empty()
         place = geometry_column(schema)
         plain = [
             f.name for f in schema
@@ -149,7 +151,6 @@ class EmbeddingFile:
         parts = [read_parquet(file, columns) for file in self.files]
         _check_alike(parts, self.files)
         table = pa.concat_tables(parts, promote_options="permissive")
-        n = sum(rows_of(file) for file in self.files)
         ids = self._ids(table, n)
         order = np.argsort(ids, kind="stable")
         outlines, why = None, "its files have no geometry"
@@ -244,7 +245,12 @@ class EmbeddingFile:
         for _, lengths, _ in self._blocks():
             if lengths.size:
                 return int(lengths[0])
-        raise DataError(f"{named(self.files[0])} has no rows", "A pool must have at least one row.")
+        raise self._empty()
+
+    def _empty(self) -> DataError:
+        return DataError(
+            f"{named(self.files[0])} has no rows", "A pool must have at least one row."
+        )
 
     def _fill(self, matrix: NDArray[np.floating], place: NDArray[np.int64]) -> None:
         d = matrix.shape[1]

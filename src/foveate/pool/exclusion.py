@@ -1,7 +1,7 @@
 """Excluded areas, given as polygons or as a raster: tiles there are removed from a pool.
 
-Polygons are GeoJSON or GeoParquet; pixels of a raster are excluded unless they are 0 or nodata. A
-tile is removed if more than a given share of it is excluded.
+Polygons are GeoJSON or GeoParquet; pixels of a raster are excluded unless they are 0, nodata or not
+finite. A tile is removed if more than a given share of it is excluded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from foveate.errors import DataError
 from foveate.files import GIVEN, printable, read_parquet, read_text
 from foveate.pool.antimeridian import cut
 from foveate.pool.embedding_sources import SUFFIXES
-from foveate.pool.geojson import stated_crs, to_lonlat
+from foveate.pool.geojson import VECTORS, stated_crs, to_lonlat
 from foveate.pool.notes import Note, warn
 from foveate.pool.outlines import geometry_column, moved, read_shapes
 from foveate.pool.quality import leave_out
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool
 
 _BLOCK = 16_384  # outlines compared at a time
+_HALF = 180.0  # degrees
+_ALLOWED = "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster."
+_CONVERT = "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Exclusion:
         if not share.any():
             note = Note(
                 "place", f"the excluded areas in {name} cover no tile of the pool",
+                "Check the file: pixels that are 0 or nodata exclude nothing" if raster else
                 "Check the file: coordinates of polygons are longitude, then latitude",
             )  # fmt: skip
             return replace(pool, notes=(*pool.notes, *warn([note])))
@@ -85,7 +89,8 @@ def read_polygons(path: str | Path) -> tuple[NDArray[np.object_], tuple[Note, ..
         path: GeoParquet, or GeoJSON in longitude and latitude or in the CRS of its member ``crs``.
 
     Returns:
-        (n,) polygons and multipolygons, and notes that count other features, which are ignored.
+        (n,) polygons and multipolygons, cut at 180 degrees, and notes: counts of other features,
+        which are ignored, and of polygons wider than half the globe.
 
     Raises:
         DataError: The file cannot be read, or contains no polygons.
@@ -96,7 +101,9 @@ def read_polygons(path: str | Path) -> tuple[NDArray[np.object_], tuple[Note, ..
     parquet = Path(path).suffix.lower() in SUFFIXES
     given = np.asarray((_read_parquet if parquet else _read_geojson)(path), object)
     known = given[~(shapely.is_missing(given) | shapely.is_empty(given))]
-    shapes = np.asarray(shapely.get_parts(known), object)  # also of collections
+    shapes = known
+    while np.isin(shapely.get_type_id(shapes), (4, 5, 6, 7)).any():  # collections of collections
+        shapes = np.asarray(shapely.get_parts(shapes), object)
     polygons = shapes[np.isin(shapely.get_type_id(shapes), (3, 6))]
     if not polygons.size:
         kinds = sorted({shape.geom_type for shape in shapes})
@@ -114,7 +121,27 @@ def read_polygons(path: str | Path) -> tuple[NDArray[np.object_], tuple[Note, ..
             "Excluded areas must be polygons in longitude and latitude.",
             "Transform them: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
         )
-    return shapely.make_valid(polygons), warn(_ignored(path, given, known, shapes))
+    found = shapely.make_valid(cut(polygons))
+    return found, warn([*_ignored(path, given, known, shapes), *_wide(path, found)])
+
+
+def _wide(path: str | Path, polygons: NDArray[np.object_]) -> Iterator[Note]:
+    """Yield a note on polygons that may lie across 180 degrees, but are not split there."""
+    import shapely
+
+    parts = np.asarray(shapely.get_parts(polygons), object)
+    west, _, east, _ = shapely.bounds(parts).reshape(-1, 4).T
+    wide = (east - west > _HALF) & (east - west < 2 * _HALF)
+    # The outline of a continent has many short edges; a jump to -180 is one long edge.
+    jumps = [np.abs(np.diff(shapely.get_coordinates(part)[:, 0])).max() for part in parts[wide]]
+    if number := sum(jump > _HALF for jump in jumps):
+        yield Note(
+            "place",
+            f"{plural(number, 'polygon')} in {printable(Path(path).name)} "
+            f"{'extends' if number == 1 else 'extend'} over more than 180 degrees of longitude",
+            "If this is the shorter way across 180 degrees, split there: "
+            "ogr2ogr -wrapdateline -t_srs EPSG:4326 OUT.geojson IN",
+        )
 
 
 def _ignored(path: str | Path, given: Any, known: Any, shapes: Any) -> Iterator[Note]:
@@ -159,6 +186,8 @@ def _read_geojson(path: str | Path) -> NDArray[np.object_]:
     """Return the shapes of all features; None for a feature without geometry."""
     import shapely
 
+    if Path(path).suffix.lower() in VECTORS:
+        raise DataError(f"excluded areas in {printable(str(path))!r}", _ALLOWED, _CONVERT)
     text = read_text(path, "file of polygons")
     if not text.strip():
         raise DataError(
@@ -173,13 +202,13 @@ def _read_geojson(path: str | Path) -> NDArray[np.object_]:
         shapes[:] = [None if part is None else shapely.geometry.shape(part) for part in geometries]
         crs = content.get("crs")
     except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+        known = isinstance(error, ValueError | shapely.errors.ShapelyError)
+        why = error if known else "it has neither features nor a geometry"
         raise DataError(
-            f"cannot read {printable(str(path))!r} as GeoJSON: {error}",
-            "Excluded areas must be GeoJSON or GeoParquet of polygons, or a raster.",
-            "Convert them to GeoJSON: ogr2ogr -t_srs EPSG:4326 OUT.geojson IN",
+            f"cannot read {printable(str(path))!r} as GeoJSON: {why}", _ALLOWED, _CONVERT
         ) from error
     move = to_lonlat(crs, path)
-    return shapes if move is None else cut(moved(shapes, move, str(stated_crs(crs))))
+    return shapes if move is None else moved(shapes, move, str(stated_crs(crs)))
 
 
 def _geometries(content: Any) -> list[Any]:

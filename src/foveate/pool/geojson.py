@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from pyproj import Transformer
 
+# Suffixes of vector formats that are not read, but that ogr2ogr converts.
+VECTORS = (".gpkg", ".shp", ".fgb", ".gml", ".kml", ".kmz", ".parquet", ".geoparquet", ".zip")
+
 
 def stated_crs(crs: Any) -> str | None:
     """Return the CRS that a member ``crs`` states, as input of PROJ; None without one.

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 Kind = Literal["auto", "scl", "qa_pixel", "mask"]
 BAD = "bad"  # name of the attribute with the shares
 SCL = (1, 3, 8, 9, 10, 11)
+_LAST = 11  # last value of SCL
 QA_PIXEL = 0b111110
 _FILL = 1
 _ENDING = re.compile(
@@ -77,8 +78,8 @@ class Quality:
         """Return the pool with the attribute ``bad``, without tiles above the maximum share.
 
         Raises:
-            DataError: An image has no quality raster, or a raster of different ground; or no tile
-                is left.
+            DataError: An image has no quality raster, a raster of different ground, or one with
+                values beyond those of its kind; or no tile is left.
             ParameterError: The names of the rasters do not contain the kind.
         """
         tiles, share = pool.tiles, np.full(len(pool), np.nan)
@@ -243,7 +244,7 @@ class _Raster:
     """The quality raster of a scene, read in the pixels of the scene."""
 
     def __init__(self, scene: Scene, source: FileSource, kind: str) -> None:
-        self.source, self.kind = source, kind
+        self.source, self.kind, self.scene = source, kind, repr(scene.scene_id)
         image, own = scene.source.info, self.source.info
         other = other_ground(image, own)
         if other:
@@ -284,7 +285,15 @@ class _Raster:
         window = _around(rows, cols)
         raster = self.source.read(window, bands=[1])
         index = np.ix_(rows - window.y, cols - window.x)
-        bad, known = bad_pixels(raster.data[0][index], raster.valid[index], self.kind)
+        values, valid = raster.data[0][index], raster.valid[index]
+        if self.kind == "scl" and (values[valid] > _LAST).any():
+            raise DataError(
+                f"the quality raster of {self.scene} has the value {values[valid].max()}, and its "
+                "kind is scl",
+                f"Values of the scene classification of Sentinel-2 are integers from 0 to {_LAST}.",
+                "State the kind: --quality-kind qa_pixel, or mask.",
+            )
+        bad, known = bad_pixels(values, valid, self.kind)
         return float(bad.sum() / known.sum()) if known.any() else np.nan
 
 

@@ -292,7 +292,7 @@ def holds(dtype: np.dtype[Any], value: Number) -> bool:
 
 def number(value: Number) -> str:
     """Format a nodata value as it is typed."""
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) < _EXACT):
+    if isinstance(value, int) or (value.is_integer() and abs(value) < _EXACT):
         return str(int(value))
     return repr(float(value))
 

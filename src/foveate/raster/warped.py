@@ -11,7 +11,7 @@ from foveate.files import printable
 from foveate.grid import Window
 from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster
-from foveate.raster.place import transformer
+from foveate.raster.place import in_degrees, transformer, turn
 from foveate.raster.windows import clip
 
 if TYPE_CHECKING:
@@ -152,42 +152,76 @@ def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.
     """Return the share of pixels of windows where a raster is not 0, (n,).
 
     Args:
-        path: The raster; its first band is read. Nodata and pixels outside the raster count as 0.
+        path: A raster of one band, besides alpha; longitudes may be from 0 to 360. Nodata, NaN,
+            infinity and pixels outside the raster count as 0.
         grid: Grid of the windows, with a CRS.
         windows: n windows.
 
     Raises:
-        DataError: The raster cannot be read, or has no CRS.
+        DataError: The raster cannot be read, has no CRS or no geotransform, or several bands.
     """
     import rasterio
+    from affine import Affine
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
-    from rasterio.windows import Window as RasterioWindow
 
-    name = repr(printable(path))
     share = np.zeros(len(windows))
     try:
         with rasterio.open(gdal_name(path)) as dataset:
-            if dataset.crs is None:
-                raise DataError(
-                    f"the raster {name} has no CRS", "Excluded areas must be georeferenced.",
-                    "Assign a CRS: gdal_edit.py -a_srs EPSG:32633 FILE",
-                )  # fmt: skip
-            with WarpedVRT(
-                dataset, crs=str(grid.crs), transform=grid.affine, height=grid.shape[0],
-                width=grid.shape[1], resampling=Resampling.nearest, add_alpha=False,
-            ) as warped:  # fmt: skip
-                for i, (y, x, h, w) in enumerate(windows):
-                    right, bottom = min(x + w, grid.shape[1]), min(y + h, grid.shape[0])
-                    left, top = max(x, 0), max(y, 0)
-                    offsets: tuple[Any, ...] = (left, top, right - left, bottom - top)
-                    cut = RasterioWindow(*offsets)
-                    values = warped.read(1, window=cut, masked=True).filled(0)
-                    share[i] = np.count_nonzero(values) / max(values.size, 1)
+            _check_excluding(dataset, path)
+            crs = dataset.crs.to_wkt()
+            turns = (0.0, -turn(crs), turn(crs)) if in_degrees(crs) else (0.0,)
+            for shift in turns:  # a window across 180 degrees has parts at both ends of the raster
+                with WarpedVRT(
+                    dataset, crs=str(grid.crs), transform=grid.affine, height=grid.shape[0],
+                    width=grid.shape[1], resampling=Resampling.nearest, add_alpha=False,
+                    src_crs=dataset.crs,
+                    src_transform=Affine.translation(shift, 0) @ dataset.transform,
+                ) as warped:  # fmt: skip
+                    for i, window in enumerate(windows):
+                        share[i] += _bad(warped, window)
     except rasterio.errors.RasterioError as error:
         raise DataError(
-            f"cannot read the raster {name}: {error}",
+            f"cannot read the raster {printable(path)!r}: {error}",
             "Excluded areas must be polygons or a raster.",
             "Check the path.",
         ) from error  # fmt: skip
-    return share
+    return np.minimum(share, 1)
+
+
+def _bad(warped: Any, window: Window) -> float:
+    """Return the share of pixels of a window, within the raster, that are neither 0 nor nodata."""
+    from rasterio.windows import Window as RasterioWindow
+
+    inside = clip(window, warped.shape)
+    if inside.h < 1 or inside.w < 1:
+        return 0.0
+    offsets: tuple[Any, ...] = (inside.x, inside.y, inside.w, inside.h)
+    values = warped.read(1, window=RasterioWindow(*offsets), masked=True).filled(0)
+    return float(np.count_nonzero(np.where(np.isfinite(values), values, 0)) / values.size)
+
+
+def _check_excluding(dataset: Any, path: str) -> None:
+    """Check that a raster of excluded areas is georeferenced and has one band."""
+    name, colours = repr(printable(path)), [c.name for c in dataset.colorinterp]
+    allowed = "Excluded areas must be georeferenced."
+    if dataset.crs is None and dataset.gcps[0]:
+        raise DataError(
+            f"the raster {name} is georeferenced by ground control points only", allowed,
+            "Warp it to a grid: gdalwarp -r near IN OUT",
+        )  # fmt: skip
+    if dataset.crs is None or dataset.transform.is_identity:
+        missing, edit = (
+            ("CRS", "-a_srs EPSG:32633") if dataset.crs is None
+            else ("geotransform", "-a_ullr ULX ULY LRX LRY")
+        )  # fmt: skip
+        raise DataError(
+            f"the raster {name} has no {missing}", allowed,
+            f"Assign {'it' if missing == 'geotransform' else 'a CRS'}: gdal_edit.py {edit} FILE",
+        )  # fmt: skip
+    if dataset.count - colours.count("alpha") != 1:
+        raise DataError(
+            f"the raster {name} has {dataset.count} bands",
+            "Excluded areas are the pixels of one band that are neither 0 nor nodata.",
+            "Select the band: gdal_translate -b 1 IN OUT",
+        )

@@ -17,6 +17,7 @@ from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,11 +48,17 @@ def column(
 
     Raises:
         ParameterError: `order` is unknown, the column is missing or not numeric, or no name is
-            given and there is not exactly one numeric column.
+            given and there is not exactly one numeric column; or a value is infinite.
     """
     check_choice("order", order, ("high", "low"))
-    value = attributes.number(_only(attributes) if name is None else name)
-    value = np.where(np.isfinite(value), value, np.nan)
+    name = _only(attributes) if name is None else name
+    value = attributes.number(name)
+    if infinite := int(np.isinf(value).sum()):
+        raise ParameterError(
+            f"the column {name!r} has {plural(infinite, 'infinite value')}",
+            "Values must be finite, or missing.",
+            "Replace them by the largest or smallest value, or leave them empty to rank them last.",
+        )
     score = value if order == "high" else -value
     rows = order_by_score(score, tie_keys(ids, seed))
     return Ranking(rows, score[rows], len(ids))

@@ -18,7 +18,7 @@ from foveate.documents import read_document
 from foveate.errors import DataError, ParameterError
 from foveate.models.heads import same_name
 from foveate.pool.antimeridian import cut, joined
-from foveate.pool.geojson import to_lonlat
+from foveate.pool.geojson import VECTORS, to_lonlat
 from foveate.pool.names import Names
 from foveate.raster.place import WGS84
 from foveate.registry import suggest
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _BOX = ("y", "x", "h", "w")
 _MAX_LONGITUDE = 360.0  # degrees; longitudes beyond 180 are wrapped
-_VECTORS = (".gpkg", ".shp", ".fgb", ".gml", ".kml", ".kmz", ".parquet", ".geoparquet", ".zip")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def read_objects(path: str | Path) -> Objects:
 def _read(path: str | Path) -> Any:
     suffix = Path(path).suffix.lower()
     convert = f"Convert it: ogr2ogr -t_srs {WGS84} OBJECTS.geojson {path}"
-    if suffix in _VECTORS:
+    if suffix in VECTORS:
         raise DataError(f"objects in {str(path)!r}", "Objects must be GeoJSON.", convert)
     return read_document(path, "objects", "Objects must be GeoJSON.", "JSON")
 
