@@ -168,12 +168,12 @@ def _places(places: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _notes(notes: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = []
+    lines = [f"Notes: {len(notes)}"] if notes else []
     for note in notes:
         lines.append(f"  {note['topic']}: {note['text'].rstrip('.')}.")
         if note["hint"]:
             lines.append(f"    {note['hint'].rstrip('.')}.")
-    return [f"Notes: {len(notes)}", *lines] if notes else []
+    return lines
 
 
 def _end(content: Mapping[str, Any]) -> list[str]:

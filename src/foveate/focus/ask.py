@@ -279,10 +279,7 @@ class AskResult(ImageResult):
                 "unit": choice.unit,
             }  # fmt: skip
             facts["query_found"] = choice.query_found
-        return StoredResult(
-            self.scene, self.info, choice.goal, choice.mode, choice.removal, self.result, self.work,
-            facts, columns, self.notes,
-        )  # fmt: skip
+        return self._stored(facts, columns)
 
 
 def ask_image(
@@ -366,7 +363,8 @@ def ask_image(
         tile = session.answer([session.read(windows[0])], inquiry.prompt, inquiry.max_tokens)
     return AskResult(
         scene, source.info, choice.result, encoder.work, allowance,
-        (_pass_note(session, choice), *choice.notes), inquiry, choice, answer, full, tile,
+        (_pass_note(session, choice), *choice.notes), choice.goal, choice.mode, choice.removal,
+        inquiry, choice, answer, full, tile,
         tuple((int(image.shape[1]), int(image.shape[2])) for image in images), prompt,
         session.generated, session.judged,
     )  # fmt: skip

@@ -18,13 +18,13 @@ from foveate.selection import Selection
 from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from foveate.focus.allowance import Allowance
-    from foveate.focus.config import Goal, Mode
+    from foveate.focus.config import Goal
     from foveate.focus.encode import Work
     from foveate.focus.question import Prediction
     from foveate.focus.refine import SearchResult
@@ -195,6 +195,9 @@ class ImageResult(Tabular):
         work: Model calls and their cost.
         allowance: Limits of the look, and the cost of tiling.
         notes: Notes for the reader.
+        goal: Objective.
+        mode: Mode of the look.
+        removal: Definition of the removal of a region.
     """
 
     scene: str
@@ -203,10 +206,23 @@ class ImageResult(Tabular):
     work: Work
     allowance: Allowance
     notes: tuple[str, ...]
+    goal: Goal
+    mode: str
+    removal: str
 
     def stored(self) -> StoredResult:
         """Return the result in its stored form."""
         raise NotImplementedError
+
+    def _stored(
+        self, facts: Mapping[str, Any], columns: Mapping[str, list[Any]],
+        more: Sequence[str] = (), mask: NDArray[np.uint16] | None = None,
+    ) -> StoredResult:  # fmt: skip
+        """Return the stored form, with the facts and columns of the task, and `more` notes."""
+        return StoredResult(
+            self.scene, self.info, self.goal, self.mode, self.removal, self.result, self.work,
+            facts, columns, (*self.notes, *more), mask,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """Return one line: image, number of regions and cells, passes."""
@@ -249,9 +265,6 @@ class Look(ImageResult):
     """Result of a look at one image.
 
     Attributes:
-        goal: Objective.
-        mode: Mode of the look.
-        removal: Definition of the removal of a region.
         predictions: "full" (the overview), "tile" (the single cell with the highest class
             probability), and those of `foveate.focus.question.answers`; empty without classes.
         query: Text to search for, or "".
@@ -262,9 +275,6 @@ class Look(ImageResult):
         full_fit: Match of the overview with the query.
     """
 
-    goal: Goal
-    mode: Mode
-    removal: str
     predictions: Mapping[str, Prediction]
     query: str
     labels: tuple[list[str], list[float]] | None
@@ -346,7 +356,7 @@ class Look(ImageResult):
             },
         }  # fmt: skip
         columns: dict[str, list[Any]] = {}
-        notes = self.notes
+        more = []
         if self.fit is not None:
             best = int(state.chosen.rows[self.fit[state.chosen.rows].argmax()])
             facts["query"] = {
@@ -356,13 +366,10 @@ class Look(ImageResult):
             facts["query_found"] = self.query_found
             columns["fit"] = self.fit.tolist()
             if self.full_fit is not None and self.fit[best] <= self.full_fit:
-                notes = (*notes, "No region matches the query better than the whole image.")
+                more.append("No region matches the query better than the whole image.")
         if not self.predictions and self.result.state.scorer.model.whole <= NONE:
             guard = self.goal.guard
-            notes = (*notes, f"L(X) is 0 without classes: losses are relative to {guard:g}.")
+            more.append(f"L(X) is 0 without classes: losses are relative to {guard:g}.")
         if self.labels is not None:
             columns["label"], columns["probability"] = self.labels
-        return StoredResult(
-            self.scene, self.info, self.goal, self.mode, self.removal, self.result, self.work,
-            facts, columns, notes,
-        )  # fmt: skip
+        return self._stored(facts, columns, more)

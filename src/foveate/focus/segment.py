@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import FocusConfig, Goal
+    from foveate.focus.config import FocusConfig
     from foveate.focus.strategies import Strategy
     from foveate.models.capabilities import Model
     from foveate.raster import Source
@@ -189,9 +189,6 @@ class SegmentResult(ImageResult):
     """Result of segmenting one image.
 
     Attributes:
-        goal: Objective.
-        mode: Mode of the look.
-        removal: Definition of the removal of a region.
         masks: One per selected region, in their order.
         scene_mask: (h, w) uint16, at every pixel of the scene the rank of the region whose mask
             contains it, from 1; 0 for none.
@@ -199,9 +196,6 @@ class SegmentResult(ImageResult):
         quality: (n,) quality of each cell of the frontier in its own box.
     """
 
-    goal: Goal
-    mode: str
-    removal: str
     masks: tuple[Mask, ...]
     scene_mask: NDArray[np.uint16]
     quality_full: float
@@ -234,10 +228,7 @@ class SegmentResult(ImageResult):
             "boxes": [list(mask.box) for mask in self.masks],
             **self.allowance.facts(),
         }
-        return StoredResult(
-            self.scene, self.info, self.goal, self.mode, self.removal, self.result, self.work,
-            facts, columns, self.notes, self.scene_mask,
-        )  # fmt: skip
+        return self._stored(facts, columns, mask=self.scene_mask)
 
 
 def segment_image(

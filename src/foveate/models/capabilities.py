@@ -269,6 +269,9 @@ class Segments(Protocol):
 
         Returns:
             (b, k) float32: predicted intersection over union, nominally in [0, 1].
+
+        Raises:
+            DataError: A box is empty or outside its image.
         """
         ...
 
@@ -281,6 +284,9 @@ class Segments(Protocol):
 
         Returns:
             (b, k, h, w) bool.
+
+        Raises:
+            DataError: A box is empty or outside its image.
         """
         ...
 

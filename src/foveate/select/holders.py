@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Make = Callable[..., Any]  # makes a holder of its part
+    Parts = Sequence[dict[str, Any]]  # its arguments, for each holder
+
 __all__ = ["Crew", "Holders", "Kind", "Mapped", "opened"]
 
 Kind = Literal["threads", "processes", "ray"]
@@ -172,9 +175,7 @@ class Holders:
         """
         return Mapped.of(x, rows.start, rows.stop) if self.remote else x[rows]
 
-    def open(
-        self, make: Callable[..., Any], ranges: list[slice], parts: Sequence[dict[str, Any]]
-    ) -> AbstractContextManager[Crew]:
+    def open(self, make: Make, ranges: list[slice], parts: Parts) -> AbstractContextManager[Crew]:
         """Set holders to work.
 
         Args:
@@ -196,9 +197,7 @@ class Holders:
 class _Threads(ExitStack):
     """Holders in this process, a thread each; a single one without a thread."""
 
-    def __init__(
-        self, make: Callable[..., Any], ranges: list[slice], parts: Sequence[dict[str, Any]]
-    ) -> None:
+    def __init__(self, make: Make, ranges: list[slice], parts: Parts) -> None:
         super().__init__()
         self.ranges = ranges
         self._held = [make(**part) for part in parts]
@@ -223,9 +222,7 @@ class _Threads(ExitStack):
 class _Processes(ExitStack):
     """Holders in processes of this machine."""
 
-    def __init__(
-        self, make: Callable[..., Any], ranges: list[slice], parts: Sequence[dict[str, Any]]
-    ) -> None:
+    def __init__(self, make: Make, ranges: list[slice], parts: Parts) -> None:
         super().__init__()
         self.ranges = ranges
         self._make, self._parts = make, parts
@@ -314,7 +311,7 @@ def _serve(pipe: Connection) -> None:
 class _Actor:
     """What a Ray actor is made of."""
 
-    def __init__(self, make: Callable[..., Any], part: dict[str, Any]) -> None:
+    def __init__(self, make: Make, part: dict[str, Any]) -> None:
         self._make, self._part = make, part
         self._held: Any = None
 
@@ -330,10 +327,7 @@ class _Actor:
 class _Actors(ExitStack):
     """Holders in actors of Ray Core, a processor each."""
 
-    def __init__(
-        self, make: Callable[..., Any], ranges: list[slice], parts: Sequence[dict[str, Any]],
-        address: str | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, make: Make, ranges: list[slice], parts: Parts, address: str | None) -> None:
         super().__init__()
         self.ranges = ranges
         self._make, self._parts, self._address = make, parts, address

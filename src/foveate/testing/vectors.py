@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from foveate.testing.trial import Trial
 
+    Embed = Callable[[NDArray[Any]], NDArray[Any]]
+
 _MOST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -60,12 +62,7 @@ def _check_values(trial: Trial, x: NDArray[Any], n: int) -> None:
     )
 
 
-def _check_batches(
-    trial: Trial,
-    embed: Callable[[NDArray[Any]], NDArray[Any]],
-    batch: NDArray[Any],
-    x: NDArray[Any],
-) -> None:
+def _check_batches(trial: Trial, embed: Embed, batch: NDArray[Any], x: NDArray[Any]) -> None:
     rule = "a vector depends on the other images of the batch"
     alone = np.concatenate([embed(batch[i : i + 1]) for i in range(len(batch))])
     trial.near(alone, x, rule, "one by one")
@@ -73,12 +70,7 @@ def _check_batches(
     trial.near(embed(np.concatenate([batch[:2], batch]))[2:], x, rule, "a larger batch")
 
 
-def _check_layout(
-    trial: Trial,
-    embed: Callable[[NDArray[Any]], NDArray[Any]],
-    batch: NDArray[Any],
-    x: NDArray[Any],
-) -> None:
+def _check_layout(trial: Trial, embed: Embed, batch: NDArray[Any], x: NDArray[Any]) -> None:
     rule = "the same pixels have other vectors"
     for dtype in ("uint8", "uint16", "int16", "float32"):
         if (batch.astype(dtype) == batch).all():

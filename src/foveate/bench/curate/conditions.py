@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from foveate.bench.curate.probe import Sampler
+Sampler = Literal["none", "balanced"]
 
 ALL = "all tiles"
 FLOOR = "same set"  # one random set, trained on with each seed: the noise floor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,15 +22,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.bench.curate.conditions import Condition
+    from foveate.bench.curate.conditions import Condition, Sampler
     from foveate.bench.curate.design import Design, Fold
     from foveate.bench.curate.lists import Listed
-    from foveate.bench.curate.probe import Judged, Sampler
     from foveate.curate.methods import Method
     from foveate.embeddings import Embeddings
     from foveate.selection import Ranking
 
     Options = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Result of a training.
+
+    Attributes:
+        matrices: Scene -> (C, C) confusion matrix in pixels, row = true class.
+        seconds: Durations: "fit", and for a U-Net "epoch", one pass over the selected tiles.
+    """
+
+    matrices: dict[str, NDArray[np.float64]]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Judge(Protocol):

@@ -11,11 +11,12 @@ Samplers: "none" draws pixels uniformly; "balanced" draws each class of the set 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.bench.curate.measure import Judged
 from foveate.errors import DataError
 from foveate.progress import Meter
 from foveate.seeds import rng
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.bench.curate.conditions import Sampler
     from foveate.bench.curate.design import Fold
     from foveate.progress import ProgressFn
 
-Sampler = Literal["none", "balanced"]
 _BLOCK = 256  # tiles
 
 
@@ -46,19 +47,6 @@ class Cells:
     x: NDArray[np.floating]
     counts: NDArray[np.integer]
     once: NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Result of a training.
-
-    Attributes:
-        matrices: Scene -> (C, C) confusion matrix in pixels, row = true class.
-        seconds: Durations: "fit", and for a U-Net "epoch", one pass over the selected tiles.
-    """
-
-    matrices: dict[str, NDArray[np.float64]]
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def reduced(

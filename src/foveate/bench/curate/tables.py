@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foveate.bench.compare import Results
-    from foveate.bench.curate.probe import Sampler
+    from foveate.bench.curate.conditions import Sampler
 
 REFERENCE = "random"
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from foveate.bench.curate.probe import Judged
+from foveate.bench.curate.measure import Judged
 from foveate.errors import DataError, ParameterError
 from foveate.models.families.timm import make_network, network_options
 from foveate.models.fit import FitSettings, fit
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.bench.curate.conditions import Sampler
     from foveate.bench.curate.design import Fold
-    from foveate.bench.curate.probe import Sampler
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle
     from foveate.progress import ProgressFn

@@ -281,15 +281,9 @@ class ChatModel:
     def answer_loss(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return the negative log-likelihood of given answers (teacher forcing).
+        """Return the losses of given answers (teacher forcing); see `JudgesAnswers.answer_loss`.
 
-        Args:
-            questions: n questions.
-            answers: n answers.
-
-        Returns:
-            (n,) float32 >= 0: mean negative log-likelihood of the answer's tokens, in nats; the
-            end of the answer is not among them.
+        The end of an answer is not among its tokens.
 
         Raises:
             DataError: As `generate`.

@@ -70,30 +70,11 @@ class Sam:
         return self._runner.run(lambda x: self._grid(x).permute(0, 2, 3, 1), batch, self.spec)
 
     def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the predicted intersection over union of the best mask in each box.
-
-        Args:
-            batch: (b, c, h, w) images in native dtype.
-            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
-
-        Returns:
-            (b, k) float32.
-
-        Raises:
-            DataError: A box is empty or outside its image.
-        """
+        """Return the predicted quality of the best masks; see `Segments.mask_quality`."""
         return self._prompted(lambda _, quality: quality.amax(dim=2), batch, boxes)
 
     def segment(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return the best mask in each box: (b, k, h, w) bool.
-
-        Args:
-            batch: (b, c, h, w) images in native dtype.
-            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
-
-        Raises:
-            DataError: A box is empty or outside its image.
-        """
+        """Return the best mask in each box; see `Segments.segment`."""
         import torch
 
         size = (int(batch.shape[-2]), int(batch.shape[-1]))

@@ -88,17 +88,9 @@ class SaMed(Sam):
         self._wanted = wanted
 
     def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the mean probability of the class inside its mask in each box.
+        """Return the mean probability of the class inside its mask in each box, 0 without a mask.
 
-        Args:
-            batch: (b, c, h, w) images in native dtype.
-            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
-
-        Returns:
-            (b, k) float32; 0 without a mask.
-
-        Raises:
-            DataError: A box is empty or outside its image.
+        See `Segments.mask_quality` for shapes and errors.
         """
         from scipy.special import expit
 
@@ -108,15 +100,7 @@ class SaMed(Sam):
         return (inside / count).astype(np.float32)
 
     def segment(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return the mask of the class, clipped to each box: (b, k, h, w) bool.
-
-        Args:
-            batch: (b, c, h, w) images in native dtype.
-            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
-
-        Raises:
-            DataError: A box is empty or outside its image.
-        """
+        """Return the mask of the class, clipped to each box; see `Segments.segment`."""
         return self._cut(batch, boxes)[0]
 
     def _cut(
