@@ -83,7 +83,6 @@ def command() -> str:
 
 
 def _quoted(argument: str) -> str:
-    """Quote an argument for a shell."""
     raw = os.fsencode(argument)
     try:
         return shlex.quote(raw.decode("utf-8"))

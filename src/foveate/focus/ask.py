@@ -449,7 +449,6 @@ def _layout(
 
 
 def _pass_note(session: VLMSession, choice: RegionSelection) -> str:
-    """Return the definition of a pass."""
     height, width = session.standard
     note = f"A pass is an image of {height} x {width} pixels in the generative model"
     if choice.selector:

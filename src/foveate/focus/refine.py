@@ -275,51 +275,58 @@ class Refinement:
         if self.search.depth is not None:
             deep = refinable & (tiles.level >= self.search.depth)
             refinable = refinable & ~deep
-        drawn = False
+        limit = self.encoder.ledger.limits.get("passes", 0.0)
+        largest_first = persist and self.encoder.work.passes < self.explore * limit
+        drawn = largest_first and self.samples_evenly
+        order = state.chosen.rows
         if persist:
-            keys = region_ties(tiles, self.search.seed)
-            limit = self.encoder.ledger.limits.get("passes", 0.0)
-            largest_first = self.encoder.work.passes < self.explore * limit
-            drawn = largest_first and self.samples_evenly
-            score = state.scorer.single_importance
-            order = np.argsort(keys) if drawn else by_importance(score, keys)
-            candidates = order[refinable[order]]
-            if largest_first:
-                candidates = candidates[np.argsort(tiles.level[candidates], kind="stable")]
-            max_cuts = max(self.search.regions, len(tiles) // _CUT)
-        else:
-            candidates = state.chosen.rows[refinable[state.chosen.rows]]
-            max_cuts = candidates.size
+            order = self._by_promise(state, drawn=drawn)
+        candidates = order[refinable[order]]
         if not candidates.size:
-            too_deep = deep if persist else deep[state.chosen.rows]
-            return "depth" if too_deep.any() else "resolution"
-        # Cells are refined completely, since the frontier has to cover the image. If the passes do
-        # not cover the best cell, a cheaper one further down is refined instead.
+            return "depth" if deep[order].any() else "resolution"
+        if largest_first:
+            candidates = candidates[np.argsort(tiles.level[candidates], kind="stable")]
+        kept = self._affordable_cuts(tiles, candidates, persist=persist)
+        if isinstance(kept, dict) and not drawn:
+            # Count a tie between the last refined cell and the next candidate.
+            last = int(np.flatnonzero(candidates == list(kept)[-1])[0])
+            edge = state.scorer.single_importance[candidates[last : last + 2]]
+            self._close_cuts += int(edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL)
+        return kept
+
+    def _by_promise(self, state: State, *, drawn: bool) -> NDArray[np.int64]:
+        """Return all cells by importance, or in random order."""
+        keys = region_ties(state.tiles, self.search.seed)
+        return np.argsort(keys) if drawn else by_importance(state.scorer.single_importance, keys)
+
+    def _affordable_cuts(
+        self, tiles: Tiles, candidates: NDArray[np.int64], *, persist: bool
+    ) -> dict[int, Tiles] | Stop:
+        """Return the children of the first candidates that the budget covers; its unit if none.
+
+        Cells are refined completely, since the frontier has to cover the image. If the passes do
+        not cover the best cell, a cheaper one further down is refined instead.
+        """
+        ledger = self.encoder.ledger
+        most = max(self.search.regions, len(tiles) // _CUT) if persist else candidates.size
+        # A round uses half of the remaining passes; the rest is for the best cells of the next.
+        max_price = ledger.left("passes") / 2 if persist else np.inf
         kept: dict[int, Tiles] = {}
         price, crops, short = 0.0, 0, "passes"
-        # A round uses half of the remaining passes; the rest is for the best cells of the next.
-        max_price = self.encoder.ledger.left("passes") / 2 if persist else np.inf
         for row in candidates.tolist():
-            if len(kept) == max_cuts or price >= max_price:
+            if len(kept) == most or price >= max_price:
                 break
             children = valid_cells(self.strategy.children(tiles.take([row])), self.encoder)
             each = float(self.strategy.price(children).sum()) if len(children) else 0.0
-            if not self.encoder.ledger.can(passes=price + each):
+            if not ledger.can(passes=price + each):
                 continue
             images = self.strategy.images(children) if len(children) else 0
-            if not self.encoder.ledger.can(crops=float(crops + images)):
+            if not ledger.can(crops=float(crops + images)):
                 short = "crops"
                 continue
             kept[row] = children
             price, crops = price + each, crops + images
-        if not kept:
-            return short
-        # Count a tie between the last refined cell and the next candidate.
-        last = int(np.flatnonzero(candidates == list(kept)[-1])[0])
-        edge = state.scorer.single_importance[candidates[last : last + 2]]
-        close = edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL
-        self._close_cuts += int(close and not drawn)
-        return kept
+        return kept or short
 
     def _refine(self, state: State, cut: Mapping[int, Tiles]) -> State:
         for row, parts in cut.items():

@@ -104,25 +104,7 @@ def scan(
     labelled_share = np.ones_like(share)
     if counts is not None:
         labelled_share = counts.sum(axis=1) / tiles.pixels
-    filled = share >= min_valid
-    keep = filled & (labelled_share >= min_labelled)
-    if not share[filled].any():
-        raise DataError(
-            f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels"
-            if min_valid > 0
-            else f"all {len(pool)} tiles contain only nodata",
-            "No tile is left in the pool.",
-            "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
-            "(--nodata, nodata=...).",
-        )
-    if not keep.any():
-        others = len(pool) - int(filled.sum())
-        raise DataError(
-            f"all {int(filled.sum())} tiles have less than {min_labelled:.0%} labelled pixels"
-            + (f" ({others} more are mostly invalid)" if others else ""),
-            "No tile is left in the pool.",
-            "Lower the threshold (--min-labelled, min_labelled=...), or check the ignored classes.",
-        )
+    keep = _kept(share, labelled_share, min_valid, min_labelled)
     if empty:
         text = part(
             len(empty), len(pool.scenes), "image", "contains only nodata and is not used",
@@ -140,6 +122,37 @@ def scan(
         excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(notes)),
     )  # fmt: skip
     return measured.take(np.flatnonzero(keep))
+
+
+def _kept(
+    share: NDArray[np.float32], labelled_share: NDArray[np.floating], min_valid: float,
+    min_labelled: float,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Return which tiles stay in the pool.
+
+    Raises:
+        DataError: None does.
+    """
+    filled = share >= min_valid
+    if not share[filled].any():
+        raise DataError(
+            f"all {share.size} tiles have less than {min_valid:.0%} valid pixels"
+            if min_valid > 0
+            else f"all {share.size} tiles contain only nodata",
+            "No tile is left in the pool.",
+            "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
+            "(--nodata, nodata=...).",
+        )
+    keep = filled & (labelled_share >= min_labelled)
+    if not keep.any():
+        others = share.size - int(filled.sum())
+        raise DataError(
+            f"all {int(filled.sum())} tiles have less than {min_labelled:.0%} labelled pixels"
+            + (f" ({others} more are mostly invalid)" if others else ""),
+            "No tile is left in the pool.",
+            "Lower the threshold (--min-labelled, min_labelled=...), or check the ignored classes.",
+        )
+    return keep
 
 
 def _inferred(scenes: Iterable[Scene], failed: dict[str, str], *, skip: bool) -> Legend:
@@ -214,7 +227,6 @@ def _nothing_valid(pool: Pool, empty: Sequence[str]) -> DataError:
 def _scan_scene(
     scene: Scene, tiles: Tiles, legend: Legend | None, bands: Sequence[int] | None
 ) -> Measured:
-    """Measure the tiles of one scene."""
     info = scene.source.info
     frame = find_frame(scene.source, bands)
     inside = (tiles.y + tiles.h <= info.shape[0]) & (tiles.x + tiles.w <= info.shape[1])

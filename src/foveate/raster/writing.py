@@ -77,6 +77,24 @@ def write_stored(path: str | Path, pixels: StoredPixels, *, durable: bool = True
     """
     from rasterio.enums import ColorInterp
 
+    with _created(
+        path, _stored_profile(pixels), durable=durable, GDAL_TIFF_INTERNAL_MASK=True
+    ) as dataset:
+        if pixels.colormap is not None:
+            dataset.write_colormap(1, pixels.colormap)
+        elif pixels.colours:
+            dataset.colorinterp = [ColorInterp[name] for name in pixels.colours]
+        dataset.write(pixels.data)
+        if pixels.mask is not None:
+            dataset.write_mask(pixels.mask)
+        for i, text in enumerate(pixels.descriptions, start=1):
+            if text:
+                dataset.set_band_description(i, text)
+        if any(scale != 1 for scale in pixels.scales) or any(pixels.offsets):
+            dataset.scales, dataset.offsets = pixels.scales, pixels.offsets
+
+
+def _stored_profile(pixels: StoredPixels) -> dict[str, Any]:
     bands, height, width = pixels.data.shape
     colours = pixels.colours
     # By default, GDAL marks three or four 8-bit bands as RGB and alpha.
@@ -92,19 +110,7 @@ def write_stored(path: str | Path, pixels: StoredPixels, *, durable: bool = True
         profile["nbits"] = pixels.bits
     if pixels.transform is not None:
         profile |= {"transform": pixels.transform, "crs": pixels.crs or None}
-    with _created(path, profile, durable=durable, GDAL_TIFF_INTERNAL_MASK=True) as dataset:
-        if pixels.colormap is not None:
-            dataset.write_colormap(1, pixels.colormap)
-        elif colours:
-            dataset.colorinterp = [ColorInterp[name] for name in colours]
-        dataset.write(pixels.data)
-        if pixels.mask is not None:
-            dataset.write_mask(pixels.mask)
-        for i, text in enumerate(pixels.descriptions, start=1):
-            if text:
-                dataset.set_band_description(i, text)
-        if any(scale != 1 for scale in pixels.scales) or any(pixels.offsets):
-            dataset.scales, dataset.offsets = pixels.scales, pixels.offsets
+    return profile
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,15 @@ class Canvas:
         self.tall = np.zeros(self.shape, np.uint8)
         self.trees = np.zeros(self.shape, np.uint8)
         self.conifer = np.zeros(self.shape, np.uint8)
+
+    def part(self, rows: slice) -> Canvas:
+        """Return the canvas of some rows; painting it paints this one."""
+        found = copy(self)
+        found.shape = (rows.stop - rows.start, self.shape[1])
+        for name, layer in vars(self).items():
+            if name != "shape":
+                setattr(found, name, layer[rows])
+        return found
 
     def paint(
         self,

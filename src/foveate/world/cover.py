@@ -204,15 +204,9 @@ def _wet(canvas: Canvas, theme: Theme, land: Land, rows: slice, near: F32) -> No
     if not at[0].size:
         return
     pool = np.float32(0.35) + np.float32(0.3) * mottle[at] + np.float32(0.2) * wiggle[at]
-    canvas.paint(
-        (rows.start + at[0], at[1]),
-        "wetland",
-        "reed",
-        "marsh",
-        mix=pool,
-        tone=np.float32(1.0) + np.float32(0.09) * mottle[at],
-        trees=np.clip(12.0 - 30.0 * wiggle[at], 0, 70).astype(np.uint8),
-    )
+    tone = np.float32(1.0) + np.float32(0.09) * mottle[at]
+    trees = np.clip(12.0 - 30.0 * wiggle[at], 0, 70).astype(np.uint8)
+    canvas.part(rows).paint(at, "wetland", "reed", "marsh", mix=pool, tone=tone, trees=trees)
 
 
 def _bars(canvas: Canvas, theme: Theme, land: Land, rows: slice) -> None:
@@ -223,7 +217,7 @@ def _bars(canvas: Canvas, theme: Theme, land: Land, rows: slice) -> None:
     wide = np.float32(7.0) * (land.wiggle[rows] - np.float32(0.75 - 0.7 * theme.arid))
     at = ((river >= 0) & (river < wide) & ~land.water[rows]).nonzero()
     mottle = land.mottle[rows][at]
-    canvas.paint((rows.start + at[0], at[1]), "bare", "gravel", "wet_sand", mix=0.3 + 0.2 * mottle)
+    canvas.part(rows).paint(at, "bare", "gravel", "wet_sand", mix=0.3 + 0.2 * mottle)
 
 
 def _pits(site: Site, land: Land, rows: slice) -> None:
@@ -246,10 +240,9 @@ def _pits(site: Site, land: Land, rows: slice) -> None:
         # the northern wall), and dark on the other.
         wall = np.where(bench > np.float32(0.72), dy[at[0], 0] * np.float32(1 / pit.radius), 0.0)
         wall = np.where(r[at] > np.float32(0.42), wall, np.float32(0.0))
-        where = (rows.start + at[0], at[1])
         pale = "soil_pale" if theme.soil != "soil_red" else "dirt"
-        canvas.paint(
-            where,
+        canvas.part(rows).paint(
+            at,
             "bare",
             "limestone",
             pale,
@@ -265,14 +258,8 @@ def _beach(canvas: Canvas, land: Land, rows: slice, shore: F32) -> None:
     beach = (shore >= 0) & (shore < np.float32(1.1) + np.float32(0.25) * wiggle)
     at = beach.nonzero()
     wet = np.float32(1.0) - shore[at] * np.float32(2.2)
-    canvas.paint(
-        (rows.start + at[0], at[1]),
-        "bare",
-        "sand",
-        "wet_sand",
-        mix=wet,
-        tone=np.float32(1.0) + np.float32(0.04) * mottle[at],
-    )
+    tone = np.float32(1.0) + np.float32(0.04) * mottle[at]
+    canvas.part(rows).paint(at, "bare", "sand", "wet_sand", mix=wet, tone=tone)
 
 
 def _water(canvas: Canvas, theme: Theme, land: Land, rows: slice, depth: F32) -> None:
@@ -286,8 +273,8 @@ def _water(canvas: Canvas, theme: Theme, land: Land, rows: slice, depth: F32) ->
     else:
         shallow, deeper = "water_silt", "water_deep"
         deep = deep * np.float32(0.6)
-    canvas.paint(
-        (rows.start + at[0], at[1]),
+    canvas.part(rows).paint(
+        at,
         "water",
         shallow,
         deeper,

@@ -118,17 +118,13 @@ def _borders(
     hedge &= farm & (frame.gsd < 8.0)
     if frame.gsd < 3.0:
         margin = farm & (parcels.edge < np.float32(1.3))
-        canvas.paint(
-            (rows.start + margin.nonzero()[0], margin.nonzero()[1]),
-            "grassland",
-            "grass_fresh",
-            "grass_dry",
-            mix=0.3 + 0.5 * theme.arid,
+        canvas.part(rows).paint(
+            margin, "grassland", "grass_fresh", "grass_dry", mix=0.3 + 0.5 * theme.arid
         )
     if hedge.any():
         at = hedge.nonzero()
-        canvas.paint((rows.start + at[0], at[1]), "forest", "broadleaf", trees=250)
+        canvas.part(rows).paint(at, "forest", "broadleaf", trees=250)
     if frame.gsd < 5.0:
         track = ~forest & (parcels.outer < np.float32(max(1.7, 0.5 * frame.gsd)))
         at = track.nonzero()
-        canvas.paint((rows.start + at[0], at[1]), "road", "dirt", "grass_dry", mix=0.2)
+        canvas.part(rows).paint(at, "road", "dirt", "grass_dry", mix=0.2)

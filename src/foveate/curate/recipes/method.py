@@ -145,7 +145,6 @@ def _gain(strategy: Strategy, given: _Given) -> Gain:
 
 
 def _inner_picks(recipe: Recipe, given: _Given, keep: str | float) -> NDArray[np.int64]:
-    """Return the picks of the recipe in the wrapper."""
     inner = recipe.inner
     assert inner is not None  # noqa: S101  (checked by the wrapper)
     k = _count(read_keep(keep), len(given.ids) - given.initial.size)

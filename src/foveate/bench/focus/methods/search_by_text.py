@@ -118,6 +118,12 @@ class CropTree:
         ties = ties_of(self._task, [node.window for node in nodes])
         return [nodes[i] for i in rank(np.array([node.fit for node in nodes]), ties)]
 
+    def pop_best(self, queue: list[Node]) -> Node:
+        """Remove the best of the queued crops, and return it."""
+        best = self.ranked(queue)[0]
+        queue.remove(best)
+        return best
+
     def outcome(self, found: Sequence[Node]) -> Outcome:
         """Return the outcome of found crops, with their mean probability as prediction.
 
@@ -173,19 +179,13 @@ class ZoomEye:
     depth: int = 5
 
     def __call__(self, task: Task) -> Outcome:
-        """Run the method on a scene.
-
-        Raises:
-            BudgetError: The passes do not cover the overview.
-            MissingCapabilityError: The question has neither query nor classes.
-        """
+        """Run the method on a scene; see `CropTree` for its errors."""
         tree = CropTree(task, 2)
         levels = max(1, math.ceil(math.log2(max(1.0, max(task.shape) / task.crop))))
         limit, threshold, falls = self.pops * min(self.depth, levels), self.threshold, 0
         queue, popped = [tree.root], []
         while queue:
-            node = tree.ranked(queue)[0]
-            queue.remove(node)
+            node = tree.pop_best(queue)
             popped.append(node)
             if node is not tree.root and node.fit >= threshold:
                 return tree.outcome([node])
@@ -232,20 +232,14 @@ class ZoomSearch:
     every: int = 5
 
     def __call__(self, task: Task) -> Outcome:
-        """Run the method on a scene.
-
-        Raises:
-            BudgetError: The passes do not cover the overview.
-            MissingCapabilityError: The question has neither query nor classes.
-        """
+        """Run the method on a scene; see `CropTree` for its errors."""
         tree = CropTree(task, 3)
         queue, native = [tree.root], []
         deepest = [tree.root]
         size = max(1.0, max(task.shape) // task.crop)
         limit, threshold, pops = int(math.log(size, 4) * self.every), 1.0, 0
         while queue:
-            node = tree.ranked(queue)[0]
-            queue.remove(node)
+            node = tree.pop_best(queue)
             pops += 1
             if tree.is_leaf(node):
                 native.append(node)
