@@ -294,6 +294,15 @@ def checkpoint_key(handle: ModelHandle) -> str:
     return str(handle.options[CHECKPOINT_KEY])
 
 
+def read_weights(handle: ModelHandle, path: str | Path = "") -> dict[str, torch.Tensor]:
+    """Read the weights of a model from its local file, or from a downloaded one at `path`.
+
+    Raises:
+        DataError: As `read_state`.
+    """
+    return read_state(path or handle.weights, checkpoint_key(handle))
+
+
 def without_prefix(
     state: dict[str, torch.Tensor],
     names: Collection[str],

@@ -24,11 +24,11 @@ from foveate.models.hub import described, fetch_file
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
-    checkpoint_key,
     first_line,
     put_state,
     random_weights,
     read_state,
+    read_weights,
     source_of,
     without_prefix,
 )
@@ -323,7 +323,7 @@ def _load(net: Any, path: str, handle: ModelHandle, *, interpolate: bool) -> Non
     def renamed(state: dict[str, Any]) -> dict[str, Any]:
         return to_open_clip(convert_state_dict(net, state), own)
 
-    state = read_state(path, checkpoint_key(handle))
+    state = read_weights(handle, path)
     if is_graft(state):
         state = _with_texts(state, handle)
     state = renamed(without_prefix(state, own, path, renamed=renamed))

@@ -25,10 +25,9 @@ from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
     check_weights,
-    checkpoint_key,
     put_state,
     random_weights,
-    read_state,
+    read_weights,
     source_of,
     weights_hash,
 )
@@ -439,7 +438,7 @@ def _load_weights(net: Any, handle: ModelHandle) -> None:
     classifier = net.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     roots = {head.split(".")[0] for head in heads}
-    state = without_decoder(read_state(handle.weights, checkpoint_key(handle)))
+    state = without_decoder(read_weights(handle))
     put_state(
         net, state, handle.weights, handle.name, spare=lambda name: name.split(".")[0] in roots
     )

@@ -23,11 +23,10 @@ from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
     check_weights,
-    checkpoint_key,
     first_line,
     put_state,
     random_weights,
-    read_state,
+    read_weights,
     source_of,
     weights_hash,
 )
@@ -197,15 +196,13 @@ def _on_hub(url: str) -> tuple[str, str, str]:
 
 
 def _load(net: Any, handle: ModelHandle, weights: Any) -> None:
-    if handle.weights:
-        state, path = read_state(handle.weights, checkpoint_key(handle)), handle.weights
-    else:
+    path = handle.weights
+    if not path:
         repository, commit, file = _on_hub(weights.url)
         path = str(fetch_file(repository, [file], name=str(handle), revision=commit))
-        state = read_state(path)
     put_state(
         net,
-        state,
+        read_weights(handle, path),
         path,
         handle.name,
         spare=lambda name: name.startswith(_CLASSIFIERS),

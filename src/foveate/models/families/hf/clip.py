@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families._repool import Pooling
 from foveate.models.families.hf.common import (
     check_options,
     load_network,
     load_tokenizer,
-    make_runner,
-    make_spec,
     pooled,
 )
 from foveate.models.families.hf.dual import DualEncoder
-from foveate.models.preprocess import on_grid, tokenizer_hash
+from foveate.models.preprocess import on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,20 +71,7 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     tokenizer = load_tokenizer(checkpoint)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    vision, text = net.config.vision_config, net.config.text_config
-    runner = make_runner(
-        handle, checkpoint, net, scale, side=vision.image_size, patch=vision.patch_size
-    )
-    return Clip(
-        runner,
-        tokenizer,
-        make_spec(handle, checkpoint, runner, net.config.projection_dim, bands),
-        TokenSpec(vision.hidden_size, "backbone"),
-        TextSpec(
-            float(net.logit_scale.exp()),
-            0.0,
-            "cosine",
-            text.max_position_embeddings,
-            tokenizer_hash(checkpoint.folder),
-        ),
-    )
+    return Clip.freeze(
+        handle, checkpoint, net, bands, scale, tokenizer=tokenizer,
+        side=net.config.vision_config.image_size, dim=net.config.projection_dim, head="cosine",
+    )  # fmt: skip

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families._repool import Repooled, Repooler
-from foveate.models.families.hf.common import pooled, quiet
-from foveate.models.preprocess import clean_texts, note_truncated, read_size
+from foveate.models.families.hf.common import make_runner, make_spec, pooled, quiet
+from foveate.models.preprocess import clean_texts, note_truncated, read_size, tokenizer_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.embeddings import EncoderSpec
-    from foveate.models.capabilities import TextSpec, TokenSpec
+    from foveate.models.base import ModelHandle, Scale
     from foveate.models.families._repool import Pooling
+    from foveate.models.families.hf.family import Checkpoint
     from foveate.models.runtime import InferenceRunner
 
 
@@ -54,6 +56,46 @@ class DualEncoder(Repooled):
         self.token_spec = token_spec
         self.text_spec = text_spec
         self._written = written
+
+    @classmethod
+    def freeze(
+        cls, handle: ModelHandle, checkpoint: Checkpoint, net: Any, bands: Sequence[int],
+        scale: Scale, *, tokenizer: Any, side: int, dim: int, head: Literal["cosine", "sigmoid"],
+        written: Callable[[str], str] = str,
+    ) -> Self:  # fmt: skip
+        """Return the model of a network with its weights.
+
+        Args:
+            handle: Options and device.
+            checkpoint: The files.
+            net: The network.
+            bands: 1-based bands, one per channel.
+            scale: Raw values for 0 and 1.
+            tokenizer: Of transformers.
+            side: Training image side, pixels.
+            dim: Length of an embedding.
+            head: See `TextSpec`.
+            written: Normalises a text as in training.
+
+        Raises:
+            ParameterError: An option cannot be used.
+        """
+        vision, text = net.config.vision_config, net.config.text_config
+        runner = make_runner(handle, checkpoint, net, scale, side=side, patch=vision.patch_size)
+        return cls(
+            runner,
+            tokenizer,
+            make_spec(handle, checkpoint, runner, dim, bands),
+            TokenSpec(vision.hidden_size, "backbone"),
+            TextSpec(
+                float(net.logit_scale.exp()),
+                float(net.logit_bias) if head == "sigmoid" else 0.0,
+                head,
+                text.max_position_embeddings,
+                tokenizer_hash(checkpoint.folder),
+            ),
+            written=written,
+        )
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images in native dtype: (b, d) float32."""

@@ -16,18 +16,15 @@ import string
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
-from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families._repool import Pooling, joint_projections
 from foveate.models.families.hf.common import (
     check_options,
     load_network,
     load_tokenizer,
-    make_runner,
-    make_spec,
     pooled,
 )
 from foveate.models.families.hf.dual import DualEncoder
-from foveate.models.preprocess import on_grid, tokenizer_hash
+from foveate.models.preprocess import on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,28 +103,18 @@ def build(
     check_options(handle)
     flexible = checkpoint.model_type == "siglip2"
     net: Any = load_network(checkpoint, Siglip2Model if flexible else SiglipModel)
-    vision, text = net.config.vision_config, net.config.text_config
+    vision = net.config.vision_config
     if not vision.vision_use_head:
         raise DataError(
             f"the model in {str(checkpoint.folder)!r} has no pooling head (vision_use_head)",
             "It is required for image embeddings.",
         )
     side = vision.patch_size * math.isqrt(vision.num_patches) if flexible else vision.image_size
-    runner = make_runner(handle, checkpoint, net, scale, side=side, patch=vision.patch_size)
-    return (NaFlex if flexible else Siglip)(
-        runner,
-        load_tokenizer(checkpoint),
-        make_spec(handle, checkpoint, runner, vision.hidden_size, bands),
-        TokenSpec(vision.hidden_size, "backbone"),
-        TextSpec(
-            float(net.logit_scale.exp()),
-            float(net.logit_bias),
-            "sigmoid",
-            text.max_position_embeddings,
-            tokenizer_hash(checkpoint.folder),
-        ),
+    return (NaFlex if flexible else Siglip).freeze(
+        handle, checkpoint, net, bands, scale, tokenizer=load_tokenizer(checkpoint), side=side,
+        dim=vision.hidden_size, head="sigmoid",
         written=_plain if _without_punctuation(checkpoint) else str.lower,
-    )
+    )  # fmt: skip
 
 
 def _without_punctuation(checkpoint: Checkpoint) -> bool:
