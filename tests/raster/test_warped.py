@@ -84,6 +84,77 @@ def test_invalid_pixels_take_no_part():
     assert found.valid[:23].all()
 
 
+@pytest.mark.parametrize("part", [0, 1, 7, 8, 9, 16])
+def test_pixels_are_valid_if_half_of_their_weight_is(part):
+    valid = (np.arange(16) < part).reshape(4, 4)
+    holed = ArraySource(NOISE[:, :120, :120], np.tile(valid, (30, 30)), _box(1, 5e5, 5.6e6, 120))
+    found = read_onto(holed, _box(4, 5e5, 5.6e6, 30))
+    alike = holed.read(out_shape=(30, 30))
+    np.testing.assert_array_equal(found.valid, np.full((30, 30), part >= 8))
+    np.testing.assert_array_equal(found.valid, alike.valid)
+    assert np.abs(found.data.astype(int) - alike.data)[:, found.valid].max(initial=0) <= 1
+
+
+@pytest.mark.parametrize("beyond", [1, 2, 3])
+def test_what_lies_beyond_the_border_is_of_no_weight(beyond):
+    source = ArraySource(NOISE[:, :120, :120], geobox=_box(1, 5e5, 5.6e6, 120))
+    found = read_onto(source, _box(4, 5e5 - beyond, 5.6e6 - 40, 10))
+    alike = source.read(Window(40, -beyond, 40, 40), out_shape=(10, 10))
+    assert found.valid[:, 0].all() == (beyond <= 2)
+    assert found.valid[:, 1:].all()
+    np.testing.assert_array_equal(found.valid, alike.valid)
+
+
+WORLD = DRAW.integers(1, 255, (1, 90, 180)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("nearest", [True, False])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        GeoBox((12, 12), Affine(2, 0, -60, 0, -2, 40), "EPSG:4326"),  # the same pixels
+        GeoBox((12, 12), Affine(2, 0, -12, 0, -2, 40), "EPSG:4326"),  # across 0 degrees
+        GeoBox((20, 20), Affine(1.3, 0, -13, 0, -1.3, 40), "EPSG:4326"),
+        GeoBox((8, 8), Affine(5.5, 0, 155, 0, -5.5, 40), "EPSG:4326"),  # across 180 degrees
+        GeoBox((20, 20), Affine(60_000, 0, 100_000, 0, -60_000, 4.4e6), "EPSG:32721"),
+        GeoBox((20, 20), Affine(60_000, 0, 100_000, 0, -60_000, 4.4e6), "EPSG:32601"),
+    ],
+)
+def test_longitudes_of_full_turns_are_equal(grid, nearest):
+    east = ArraySource(WORLD, geobox=GeoBox((90, 180), Affine(2, 0, 0, 0, -2, 90), "EPSG:4326"))
+    both = ArraySource(
+        np.roll(WORLD, 90, axis=2),
+        geobox=GeoBox((90, 180), Affine(2, 0, -180, 0, -2, 90), "EPSG:4326"),
+    )
+    one, other = (read_onto(source, grid, nearest=nearest) for source in (east, both))
+    assert one.valid.all()
+    assert other.valid.all()
+    assert np.abs(one.data.astype(int) - other.data).max() <= 1
+
+
+def test_a_pole_inside_a_grid_is_read():
+    source = ArraySource(
+        WORLD, geobox=GeoBox((90, 180), Affine(2, 0, -180, 0, -2, 90), "EPSG:4326")
+    )
+    grid = GeoBox((200, 200), Affine(2e4, 0, -2e6, 0, -2e4, 2e6), "EPSG:3995")
+    assert read_onto(source, grid).valid.all()
+
+
+@pytest.mark.parametrize("centre", [(0, 0), (45, 170), (90, 0)])
+def test_a_grid_beyond_the_projection_of_a_raster_is_read_where_it_has_coordinates(centre):
+    crs = "+proj=ortho +lat_0={} +lon_0={} +datum=WGS84".format(*centre)
+    source = ArraySource(NOISE, geobox=GeoBox((300, 300), Affine(6e3, 0, -9e5, 0, -6e3, 9e5), crs))
+    globe = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    found = read_onto(source, globe, nearest=True)
+    lon, lat = np.meshgrid(np.arange(-179.5, 180), np.arange(89.5, -90, -1))
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    col, row = (x + 9e5) / 6e3, (9e5 - y) / 6e3
+    inside = (col > 0.01) & (col < 299.99) & (row > 0.01) & (row < 299.99)
+    assert inside.sum() > 100
+    assert found.valid[inside].all()
+    assert found.valid.sum() <= inside.sum() + 10
+
+
 def test_classes_are_not_mixed():
     names = ArraySource(DRAW.choice([3, 8], (1, 300, 300)).astype(np.uint8), geobox=SOURCE.geobox)
     found = read_onto(names, _box(7, 500_100, 5_599_900, 100), nearest=True)

@@ -11,8 +11,9 @@ from foveate.files import printable
 from foveate.grid import Window
 from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster
+from foveate.raster.ground import one_crs, onto
 from foveate.raster.place import in_degrees, transformer, turn
-from foveate.raster.windows import clip
+from foveate.raster.windows import clip, nothing, paste
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _FINER = 0.99  # source pixels smaller than this, in pixels of the grid, are averaged
 _EDGE = 33  # points per side of a grid that are transformed to the source
+_FAR = 1e12  # pixels; coordinates beyond are outside the valid area of a projection
+_HALF = 0.5 - 1e-6  # minimum valid share of a pixel: 0.5, with the precision of GDAL's kernels
 _WHOLE = 1e-3  # maximum offset in pixels at which a grid is cropped from the source
 
 
@@ -34,7 +37,8 @@ def read_onto(
 
     The source is read at native resolution, never from overviews. If the pixels of grid and source
     coincide, it is cropped; otherwise finer pixels are averaged by their exact areas, others are
-    interpolated (bilinear). Invalid pixels are excluded.
+    interpolated (bilinear). Invalid pixels are excluded; a pixel is valid if at least half of its
+    weight is valid, as for `Source.read`. Longitudes that differ by full turns are equal.
 
     Args:
         source: A raster with a CRS.
@@ -55,64 +59,143 @@ def read_onto(
         shape = (len(wanted), *grid.shape)
         return Raster(np.zeros(shape, info.dtype), np.zeros(grid.shape, bool))
     if cut := _aligned(info, grid):
-        return source.read(cut, bands=wanted)
-    found = source.read(window, bands=wanted)
+        return _read_around(source, cut, wanted)
+    found = _read_around(source, window, wanted)
     return _reproject(found, info, window, grid, nearest=nearest)
 
 
 def window_onto(info: SourceInfo, grid: GeoBox) -> Window | None:
     """Return the window of a raster needed for a grid; None if they do not overlap.
 
+    Its columns may extend beyond those of a raster of the whole Earth, which continue there.
+
     Raises:
         DataError: The raster has no CRS, or a CRS to which the grid cannot be transformed.
     """
-    x, y = _border(info, grid)
+    (x, y), columns = _lattice_on(info, grid), _columns(info.geobox)
+    low, high = np.floor([y.min(), x.min()]).astype(int), np.ceil([y.max(), x.max()]).astype(int)
+    if not _pieces(info, Window(*low.tolist(), *(high - low).tolist())):
+        return None
     step = max(np.ptp(x) / grid.shape[1], np.ptp(y) / grid.shape[0], 1.0)
     margin = int(np.ceil(2 * step)) + 1  # radius of the kernel
-    left, top = int(np.floor(x.min())) - margin, int(np.floor(y.min())) - margin
-    right, bottom = int(np.ceil(x.max())) + margin, int(np.ceil(y.max())) + margin
-    inside = clip(Window(top, left, bottom - top, right - left), info.shape)
-    height, width = info.shape
-    outside = x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height
-    return None if outside or inside.h < 1 or inside.w < 1 else inside
+    low, high = low - margin, high + margin
+    window = Window(*low.tolist(), *(high - low).tolist())
+    inside = clip(window, info.shape)
+    if columns is None or window.w > columns or _pieces(info, window) == [(inside, inside.x)]:
+        return inside
+    return inside._replace(x=window.x, w=window.w)
 
 
-def _border(info: SourceInfo, grid: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the border of a grid in pixels of a raster, x and y."""
+def _lattice_on(info: SourceInfo, grid: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points of a grid in pixels of a raster, x and y: those on which the window depends.
+
+    The border is not enough: a pole inside the grid is beyond it, and if the grid extends beyond
+    the valid area of the projection of the raster, its border has no coordinates. Then points of
+    the raster inside the grid are added, with their neighbours.
+    """
     box = info.geobox
-    to_source = None
-    if box is not None and box.crs is not None:
-        to_source = transformer(str(grid.crs), str(box.crs))
-    if box is None or to_source is None:
+    if box is None or box.crs is None or transformer(str(grid.crs), str(box.crs)) is None:
         raise DataError(
             "the raster is not on the Earth: it has no suitable CRS",
             "Reading on another grid requires a georeference.",
             "Assign a CRS: gdal_edit.py -a_srs EPSG:32633 FILE",
         )
-    t = np.linspace(0, 1, _EDGE)
-    zero, one = np.zeros(_EDGE), np.ones(_EDGE)
-    col = np.concatenate([t, one, t, zero]) * grid.shape[1]
-    row = np.concatenate([zero, t, one, t]) * grid.shape[0]
-    a, back = grid.affine, ~box.affine
-    east, north = to_source.transform(a.a * col + a.b * row + a.c, a.d * col + a.e * row + a.f)
-    x, y = back.a * east + back.b * north + back.c, back.d * east + back.e * north + back.f
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return np.array([-2.0, -1.0]), np.array([-2.0, -1.0])  # outside the valid area: no overlap
+    x, y = _to_pixels(grid, box, *_lattice(grid))
+    finite = (np.abs(x) < _FAR) & (np.abs(y) < _FAR)
+    x, y = x[finite], y[finite]
+    if not finite.all():
+        own_x, own_y = _lattice(box)
+        col, row = _to_pixels(box, grid, own_x, own_y)
+        inside = (col >= 0) & (col <= grid.shape[1]) & (row >= 0) & (row <= grid.shape[0])
+        near = np.array(box.shape) / (_EDGE - 1)
+        for side in (-1, 1):
+            x = np.concatenate([x, own_x[inside] + side * near[1]])
+            y = np.concatenate([y, own_y[inside] + side * near[0]])
+    if not x.size:
+        return np.array([-1.0]), np.array([-1.0])  # no overlap
+    columns = _columns(box)
+    if columns is not None:  # a grid across the edge of the raster is at both of its ends
+        one = x - columns * np.rint((x - x[x.size // 2]) / columns)
+        if np.ptp(one) < np.ptp(x) and np.ptp(one) * (1 + 4 / grid.shape[1]) + 4 < columns:
+            x = one
     return x, y
+
+
+def _lattice(box: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y in pixels of a lattice of points over a grid, with its border."""
+    x, y = np.meshgrid(*(np.linspace(0, n, _EDGE) for n in box.shape[::-1]))
+    return x.ravel(), y.ravel()
+
+
+def _to_pixels(
+    grid: GeoBox, other: GeoBox, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Convert pixel coordinates of one grid to those of another, not finite where impossible.
+
+    Longitudes are those next to the middle of the other grid, as in GDAL.
+    """
+    to_other = transformer(str(grid.crs), str(other.crs))
+    assert to_other is not None  # noqa: S101  (checked by `_lattice_on`)
+    a, back = grid.affine, ~other.affine
+    east, north = to_other.transform(a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f)
+    with np.errstate(invalid="ignore"):
+        if in_degrees(str(other.crs)):
+            middle = (other.affine @ (other.shape[1] / 2, other.shape[0] / 2))[0]
+            length = turn(str(other.crs))
+            east = east + length * np.rint((middle - east) / length)
+        return back.a * east + back.b * north + back.c, back.d * east + back.e * north + back.f
+
+
+def _columns(box: GeoBox | None) -> int | None:
+    """Return the columns of a full turn of longitudes; None without a whole number of them."""
+    assert box is not None  # noqa: S101  (checked by `_lattice_on`)
+    a = box.affine
+    if not in_degrees(str(box.crs)) or a.b or a.d:
+        return None
+    columns = turn(str(box.crs)) / abs(a.a)
+    return round(columns) if abs(columns - round(columns)) <= _WHOLE else None
+
+
+def _pieces(info: SourceInfo, window: Window) -> list[tuple[Window, int]]:
+    """Return the parts of a raster in a window that may continue around the Earth.
+
+    Returns:
+        (window inside the raster, its first column counted as those of `window`) of each part.
+    """
+    columns = _columns(info.geobox)
+    found = []
+    for shift in (0,) if columns is None else (0, -columns, columns):
+        part = clip(window._replace(x=window.x - shift), info.shape)
+        if part.h > 0 and part.w > 0:
+            found.append((part, part.x + shift))
+    return found
+
+
+def _read_around(source: Source, window: Window, bands: list[int]) -> Raster:
+    """Read a window of a raster that may continue around the Earth."""
+    pieces = _pieces(source.info, window)
+    if pieces == [(window, window.x)]:
+        return source.read(window, bands=bands)
+    whole = nothing(len(bands), source.info.dtype, (window.h, window.w))
+    for part, x in pieces:
+        read = source.read(part, bands=bands)
+        cut = np.s_[part.y - window.y :, x - window.x :]
+        whole.data[:, *cut][:, : part.h, : part.w] = read.data
+        whole.valid[cut][: part.h, : part.w] = read.valid
+    return whole
 
 
 def _aligned(info: SourceInfo, grid: GeoBox) -> Window | None:
     """Return the window of a raster that equals the grid; None if their pixels do not coincide."""
-    from foveate.raster.ground import one_crs
-
     box = info.geobox
     if box is None or not one_crs(box, grid):
         return None
-    own, other = box.affine, grid.affine
-    x, y = ~own @ (other.c, other.f)
-    x_end, y_end = ~own @ (other @ (grid.shape[1], grid.shape[0]))
+    matrix = onto(grid, box)
+    (x, y), (x_end, y_end) = (
+        (matrix @ (*corner, 1))[:2] for corner in ((0, 0), (grid.shape[1], grid.shape[0]))
+    )
     off = (x_end - x - grid.shape[1], y_end - y - grid.shape[0], x - round(x), y - round(y))
-    if own.b or own.d or max(map(abs, off)) > _WHOLE:
+    if box.affine.b or box.affine.d or max(map(abs, off)) > _WHOLE:
         return None
     return Window(round(y), round(x), *grid.shape)
 
@@ -120,32 +203,63 @@ def _aligned(info: SourceInfo, grid: GeoBox) -> Window | None:
 def _reproject(
     found: Raster, info: SourceInfo, window: Window, grid: GeoBox, *, nearest: bool
 ) -> Raster:
-    from affine import Affine
     from rasterio.enums import Resampling
-    from rasterio.warp import reproject
 
-    box = info.geobox
-    assert box is not None  # noqa: S101  (checked by `window_onto`)
-    x, y = _border(info, grid)
-    finer = max(grid.shape[1] / np.ptp(x), grid.shape[0] / np.ptp(y)) < _FINER
-    kernel = Resampling.average if finer else Resampling.bilinear
+    kernel = Resampling.nearest
+    if not nearest:
+        kernel = Resampling.average if _is_finer(info, grid) else Resampling.bilinear
+    if kernel is Resampling.average:
+        found, window = _framed(found, info, window, grid)
     wide = np.float32 if found.data.dtype.itemsize <= 2 else np.float64
     data = np.zeros((len(found.data), *grid.shape), found.data.dtype)
-    valid = np.ones(grid.shape, bool)
+    weight = _warp(found.valid.astype(np.float64), info, window, grid, kernel, outside=0.0)
+    valid = weight >= _HALF
     for band, values in enumerate(found.data):
         given = np.where(found.valid, values, np.nan).astype(wide)
-        out = np.full(grid.shape, np.nan, wide)
-        reproject(
-            given, out, src_transform=box.affine @ Affine.translation(window.x, window.y),
-            src_crs=str(box.crs), src_nodata=np.nan, dst_transform=grid.affine,
-            dst_crs=str(grid.crs), dst_nodata=np.nan, num_threads=1,
-            resampling=Resampling.nearest if nearest else kernel,
-        )  # fmt: skip
+        out = _warp(given, info, window, grid, kernel, outside=np.nan)
         finite = np.isfinite(out)
         valid &= finite
         whole = np.issubdtype(data.dtype, np.integer)
         data[band][finite] = np.rint(out[finite]) if whole else out[finite]
     return Raster(data, valid)
+
+
+def _is_finer(info: SourceInfo, grid: GeoBox) -> bool:
+    """Return whether the pixels of a raster are finer than those of a grid."""
+    x, y = _lattice_on(info, grid)
+    return max(grid.shape[1] / np.ptp(x), grid.shape[0] / np.ptp(y)) < _FINER
+
+
+def _framed(found: Raster, info: SourceInfo, window: Window, grid: GeoBox) -> tuple[Raster, Window]:
+    """Add invalid pixels beyond the border of the raster: GDAL averages only pixels that exist."""
+    x, y = _lattice_on(info, grid)
+    down, across = (
+        int(np.ceil(np.ptp(v) / n)) + 1 for v, n in zip((y, x), grid.shape, strict=True)
+    )
+    columns = _columns(info.geobox)
+    if columns is not None:  # more than a full turn would be ambiguous
+        across = max(0, min(across, (columns - window.w) // 2))
+    whole = Window(window.y - down, window.x - across, window.h + 2 * down, window.w + 2 * across)
+    return Raster(*paste(found.data, found.valid, window, whole)), whole
+
+
+def _warp(
+    values: NDArray[Any], info: SourceInfo, window: Window, grid: GeoBox, kernel: Any, *,
+    outside: float,
+) -> NDArray[Any]:  # fmt: skip
+    """Warp (h, w) values of a window of a raster to a grid; `outside` is their nodata value."""
+    from affine import Affine
+    from rasterio.warp import reproject
+
+    box = info.geobox
+    assert box is not None  # noqa: S101  (checked by `window_onto`)
+    out = np.full(grid.shape, outside, values.dtype)
+    reproject(
+        values, out, src_transform=box.affine @ Affine.translation(window.x, window.y),
+        src_crs=str(box.crs), src_nodata=np.nan, dst_transform=grid.affine,
+        dst_crs=str(grid.crs), dst_nodata=outside, num_threads=1, resampling=kernel,
+    )  # fmt: skip
+    return out
 
 
 def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.float64]:
