@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
+from command import here
+from pyproj import CRS, Transformer
 from table_rows import Rows
 
 from foveate.curate import rank
@@ -127,6 +132,62 @@ def test_vectors(tmp_path, vectors, why):
     with pytest.raises(DataError, match=why):
         rank(*open_embeddings(tmp_path / "e.parquet")[:1], "kcenter",
              embeddings=open_embeddings(tmp_path / "e.parquet")[1])  # fmt: skip
+
+
+def geometry(east, crs, *, arrow=False):
+    """Return (metadata of the file, field, WKB) of a square of 0.01 degrees, in a CRS."""
+    move = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    square = shapely.box(east, 50, east + 0.01, 50.01)
+    there = shapely.transform(square, lambda xy: np.stack(move.transform(*xy.T), axis=1))
+    stated = CRS(crs).to_json_dict()
+    if arrow:
+        name, metadata = b"geoarrow.wkb", json.dumps({"crs": stated}).encode()
+        more = {b"ARROW:extension:name": name, b"ARROW:extension:metadata": metadata}
+        return None, pa.field("shape", pa.binary(), metadata=more), there.wkb
+    columns = {"geometry": {"encoding": "WKB", "geometry_types": [], "crs": stated}}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": columns}
+    return {"geo": json.dumps(geo)}, pa.field("geometry", pa.binary()), there.wkb
+
+
+@row("vectors-crs")
+@pytest.mark.parametrize("arrow", [False, True])
+@pytest.mark.parametrize("zones", [("EPSG:32632", "EPSG:32631"), ("EPSG:4326", "EPSG:32632")])
+def test_each_file_has_its_own_crs(tmp_path, zones, arrow):
+    for number, crs in enumerate(zones):
+        metadata, field, shape = geometry(6 + number, crs, arrow=arrow)
+        table = pa.table({"id": [str(number)], "v": [[1.0, number]]})
+        table = table.append_column(field, pa.array([shape], pa.binary()))
+        pq.write_table(
+            table.replace_schema_metadata(metadata) if metadata else table,
+            tmp_path / f"{number}.parquet",
+        )
+    pool, _ = open_embeddings(tmp_path)
+    found = shapely.bounds(shapely.from_wkb(pool.outlines.to_pylist()))
+    np.testing.assert_allclose(found[:, 0], [6, 7], atol=1e-7)
+    np.testing.assert_allclose(found[:, 3], 50.01, atol=1e-5)
+
+
+@row("vectors-types")
+def test_files_of_different_types(tmp_path):
+    for number, value in enumerate((1, "x")):
+        table = pa.table({"id": [str(number)], "v": [[1.0, 2.0]], "label": [value]})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    with pytest.raises(DataError, match=r"'label' is string in .*1.parquet' and int64 in"):
+        open_embeddings(tmp_path)
+
+
+@row("vectors-folders")
+def test_folders_of_files(tmp_path):
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        table = pa.table({"id": [str(year)], "v": [[1.0, 2.0]]})
+        pq.write_table(table, tmp_path / f"year={year}/0.parquet")
+    with pytest.raises(DataError, match=r"only in its subfolders.*/\*\*/\*.parquet"):
+        open_embeddings(tmp_path)
+    done = here("curate", tmp_path, "--out", tmp_path / "run")
+    assert "/**/*.parquet" in done.err
+    pool, _ = open_embeddings(f"{tmp_path}/**/*.parquet")
+    assert pool.ids.tolist() == ["2023", "2024"]
 
 
 def test_every_row_has_its_test_and_every_test_its_row():

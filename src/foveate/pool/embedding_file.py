@@ -150,12 +150,13 @@ class EmbeddingFile:
         columns += [self.id_column] * (self.id_column != NUMBER)
         parts = [read_parquet(file, columns) for file in self.files]
         _check_alike(parts, self.files)
-        table = pa.concat_tables(parts, promote_options="permissive")
-        ids = self._ids(table, n)
-        order = np.argsort(ids, kind="stable")
         outlines, why = None, "its files have no geometry"
         if place:
-            outlines, why = read_outlines(table[place], schema, place)
+            outlines, why = _outlines(parts, self.files, place)
+            parts = [part.drop_columns([place]) for part in parts]
+        table = _as_one(parts, self.files)
+        ids = self._ids(table, n)
+        order = np.argsort(ids, kind="stable")
         attributes = Attributes(table.select(plain).take(order)) if plain else None
         if outlines is not None:
             outlines = outlines.take(pa.array(order))
@@ -345,6 +346,51 @@ def _release() -> None:
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
+
+
+def _outlines(
+    parts: list[pa.Table], files: Sequence[Path], name: str
+) -> tuple[pa.Array | None, str]:
+    """Return the outlines of all files, each read in its own CRS; see `read_outlines`."""
+    import pyarrow as pa
+
+    found = []
+    for table, file in zip(parts, files, strict=True):
+        outlines, why = read_outlines(table[name], schema_of(file), name)
+        if outlines is None:
+            return None, why if len(files) == 1 else f"{why} in {named(file)}"
+        found.append(outlines)
+    return pa.concat_arrays(found), ""
+
+
+def _as_one(parts: list[pa.Table], files: Sequence[Path]) -> pa.Table:
+    """Return the rows of all files.
+
+    Raises:
+        DataError: A column has different types that have no common type.
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException:
+        pass
+    for table, file in zip(parts, files, strict=True):
+        for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+            first = parts[0].schema.field(name).type
+            try:
+                pa.unify_schemas(
+                    [pa.schema({name: first}), pa.schema({name: kind})],
+                    promote_options="permissive",
+                )
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"the column {name!r} is {kind} in {named(file)} and {first} in "
+                    f"{named(files[0])}",
+                    "All files of a pool must have columns of the same types.",
+                    "Write them with one schema, or without this column.",
+                ) from error
+    raise DataError("the files have columns of different types", "", "Write them with one schema.")
 
 
 def _check_alike(parts: list[pa.Table], files: Sequence[Path]) -> None:

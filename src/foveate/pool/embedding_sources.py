@@ -82,11 +82,22 @@ def found_files(paths: list[Path]) -> tuple[list[Path], Path | None, EncoderSpec
         else:
             files += sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
     if not files:
+        if paths[0].is_dir():
+            raise _nested(paths[0])
         raise DataError(
             f"{str(paths[0])!r} does not exist", "Give a Parquet file of embeddings.",
             "Check the path.",
         )  # fmt: skip
     return list(dict.fromkeys(files)), None, None
+
+
+def _nested(folder: Path) -> DataError:
+    where = "only in its subfolders" if any(map(_is_table, folder.rglob("*"))) else "nowhere"
+    return DataError(
+        f"the folder {str(folder)!r} has Parquet files {where}",
+        "Files of embeddings are read from the given folder, not from its subfolders.",
+        f"Give a glob, in quotes: '{folder}/**/*.parquet'" if where != "nowhere" else "",
+    )
 
 
 def _is_table(file: Path) -> bool:

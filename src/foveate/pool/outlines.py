@@ -26,14 +26,22 @@ if TYPE_CHECKING:
     from pyproj import Transformer
 
 _BLOCK = 65_536
+_EXTENSION = b"ARROW:extension:"
+_GEOARROW = ("geoarrow.", "ogc.wkb")
 _AREAS = (3, 6)  # codes of polygons and multipolygons in WKB
 _DIMENSIONS = 1000  # added by WKB to a code for each further dimension; or flags are set
 
 
 def geometry_column(schema: pa.Schema) -> str:
-    """Return the column of outlines: the primary column of GeoParquet, or "geometry"; or ""."""
+    """Return the column of outlines, or "".
+
+    It is the primary column of GeoParquet, or "geometry", or the only column of a type of GeoArrow.
+    """
     named = str(_geo(schema).get("primary_column", "geometry"))
-    return named if named in schema.names else ""
+    if named in schema.names:
+        return named
+    typed = [f.name for f in schema if _extension(f)[0].startswith(_GEOARROW)]
+    return typed[0] if len(typed) == 1 else ""
 
 
 def read_outlines(
@@ -59,6 +67,8 @@ def read_outlines(
     if column.null_count:
         return None, f"{column.null_count} of {len(column)} rows have no geometry"
     crs = _geo(schema).get("columns", {}).get(name, {}).get("crs", "")
+    if crs == "":
+        crs = _extension(schema.field(name))[1].get("crs") or ""
     if crs is None:
         return None, "the CRS of the geometry is declared as unknown"
     crs = crs if isinstance(crs, str) else json.dumps(crs)
@@ -162,6 +172,20 @@ def _geo(schema: pa.Schema) -> dict[str, Any]:
     except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _extension(field: pa.Field) -> tuple[str, dict[str, Any]]:
+    """Return the name and the metadata of an extension type of Arrow, known here or not."""
+    stored = field.metadata or {}
+    name, text = stored.get(_EXTENSION + b"name", b""), stored.get(_EXTENSION + b"metadata", b"")
+    if hasattr(field.type, "extension_name"):
+        serialise = getattr(field.type, "__arrow_ext_serialize__", bytes)  # not of built-in types
+        name, text = field.type.extension_name.encode(), serialise()
+    try:
+        metadata = json.loads(text or b"{}")
+    except ValueError:
+        metadata = {}
+    return name.decode(), metadata if isinstance(metadata, dict) else {}
 
 
 def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
