@@ -12,7 +12,6 @@ import pytest
 from colour_words import colour_words, register
 
 from foveate.models import embed, load_model
-from foveate.observe.completion.match_hr import built
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.features import Encoder, encode_tiles
 from foveate.observe.jobs import SelectJob
@@ -51,7 +50,7 @@ class Completing:
 def _high(observer, pairs, store):
     with Run.create(store) as run:
         side = observer.record.shape.hr_side
-        return observer.hr(encode_tiles(pairs, built(observer, "hr"), side, run=run).tokens)
+        return observer.hr(encode_tiles(pairs, observer.build("hr"), side, run=run).tokens)
 
 
 @pytest.fixture(scope="session")

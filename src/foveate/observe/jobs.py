@@ -462,15 +462,14 @@ class CompleteJob(Job):
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.completion.check_hr import check_like, hr_cautions
-        from foveate.observe.completion.match_hr import MatchedHR, match_hr_tiles
+        from foveate.observe.completion.match_hr import check_like, hr_cautions, match_hr_tiles
         from foveate.observe.observer import Observer
         from foveate.observe.observer_config import recorded_observer
 
         folder = self.observer or recorded_observer(chosen.observer, root)
         observer = Observer.load(folder, device=self.device)
         selected = load_selected(root, observer)
-        matched = match_hr_tiles(self.tiles, selected) if self.tiles else MatchedHR()
+        matched = match_hr_tiles(self.tiles, selected)
         if self.only_chosen:
             matched = matched.of(np.flatnonzero(selected.chosen))
         check_like(observer, matched, self.bands)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, write_bytes
+from foveate.files import digest, fingerprint, write_bytes
 from foveate.models.base import parse_name
 from foveate.models.extras import requires
-from foveate.models.load import load_model
+from foveate.models.load import build_model, load_model
 from foveate.models.runtime import resolve_device
 from foveate.observe.dense import to_tiles
 from foveate.observe.familiarity import Familiarity
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 WEIGHTS = "observer.safetensors"
 _FAMILIAR = "familiarity."
 _AT_ONCE = 16  # scenes
+_WHOLE = 1024  # maximum tiles completed at once, limited by memory of attention and kriging
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class Observer:
     def device(self) -> torch.device:
         """Device of the networks."""
         return self.predictor.mu.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, independent of the folder."""
+        return fingerprint(Path(self.folder) / WEIGHTS)
 
     def scores(self, lr: NDArray[np.floating]) -> Scores:
         """Predict the value of tiles from the overview.
@@ -197,6 +203,43 @@ class Observer:
                     results.append(tensor.float().cpu().numpy())
         return Scenes(np.concatenate(tokens), np.concatenate(fills), np.concatenate(doubts))
 
+    def complete_scene(
+        self, lr: NDArray[np.floating], hr: NDArray[np.floating], seen: NDArray[np.bool_], *,
+        whole: int = _WHOLE,
+    ) -> Scenes:  # fmt: skip
+        """Complete one scene; a large scene in blocks of about the size of a training scene.
+
+        The cost of attention and kriging is quadratic in the number of tiles. Observed tiles
+        influence their own block only.
+
+        Args:
+            lr: (R * r, C * r, lr_dim) projected LR tokens.
+            hr: (R * k, C * k, hr_dim) projected HR tokens of observed tiles.
+            seen: (R, C) bool mask of observed tiles.
+            whole: Maximum number of tiles that are completed at once.
+
+        Returns:
+            Arrays of one scene.
+        """
+        if seen.size <= whole:
+            return self.complete(lr[None], hr[None], seen[None])
+        r, k = self.record.shape.lr_side, self.record.shape.hr_side
+        edges = [
+            np.arange(parts + 1) * n // parts
+            for n, size in zip(seen.shape, self.record.tiles, strict=True)
+            for parts in (-(-n // size),)
+        ]
+        tokens, fill = np.empty((2, *hr.shape), np.float32)
+        doubt = np.empty(seen.shape, np.float32)
+        for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
+            for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
+                block, low, high = (
+                    np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k)
+                )
+                part = self.complete(lr[low][None], hr[high][None], seen[block][None])
+                tokens[high], fill[high], doubt[block] = part.tokens[0], part.fill[0], part.doubt[0]
+        return Scenes(tokens[None], fill[None], doubt[None])
+
     def design(self, lr: NDArray[np.floating], worth: NDArray[np.floating]) -> NDArray[np.float64]:
         """Order tiles by greedy experimental design: value, reduced by similarity to earlier tiles.
 
@@ -259,6 +302,11 @@ class Observer:
             _in_folder(encoder.name, Path(self.folder)), weights=weights, bands=encoder.spec.bands,
             scale=scale, device=device,
         )  # fmt: skip
+
+    def build(self, role: str, device: str = "auto") -> Any:
+        """Build an encoder for the bands and scale of its training; see `handle`."""
+        handle, spec = self.handle(role, device), self.record.encoders[role].spec
+        return build_model(handle, spec.bands, spec.scale or ())
 
     def _tensor(self, x: NDArray[np.floating]) -> torch.Tensor:
         import torch

@@ -18,7 +18,7 @@ from foveate.files import read_parquet
 from foveate.observe import dense
 from foveate.observe.completion import completing as module
 from foveate.observe.completion.completing import open_completed
-from foveate.observe.completion.match_hr import MatchedHR, in_blocks
+from foveate.observe.completion.match_hr import MatchedHR
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.jobs import CompleteJob, SelectJob
 from foveate.observe.observer import Observer
@@ -217,10 +217,10 @@ def test_large_scenes_are_completed_in_blocks(completing):  # noqa: F811
     hr = rng.normal(size=(rows * shape.hr_side, cols * shape.hr_side, shape.hr_dim))
     seen = rng.random((rows, cols)) < 0.3
     given = (lr.astype(np.float32), hr.astype(np.float32), seen)
-    one = in_blocks(observer, *given)
+    one = observer.complete_scene(*given)
     expected = observer.complete(*(x[None] for x in given))
     assert np.array_equal(one.tokens, expected.tokens)
-    many = in_blocks(observer, *given, whole=30)
+    many = observer.complete_scene(*given, whole=30)
     assert many.tokens.shape == one.tokens.shape
     assert np.isfinite(many.tokens).all()
     assert np.isfinite(many.doubt).all()

@@ -13,8 +13,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from foveate.errors import DataError
-from foveate.observe.completion.check_hr import hr_cautions
-from foveate.observe.completion.match_hr import match_hr_tiles
+from foveate.observe.completion.match_hr import hr_cautions, match_hr_tiles
 from foveate.observe.jobs import SelectJob
 from foveate.observe.selection.overviews import overview_tiles
 from foveate.observe.selection.selections import Selected

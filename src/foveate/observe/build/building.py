@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import DataError
 from foveate.files import as_json, digest, read_json, write_json, write_parquet
 from foveate.location import remember, signature_of
-from foveate.observe.build.fetch import fetch_pair
+from foveate.observe.build.fetch import fetch_pair, first_scales
 from foveate.observe.build.matching import DAY, moment_of
 from foveate.observe.build.plan import load_plan, moment_text, save_plan
 from foveate.observe.build.polygons import is_extract
-from foveate.observe.build.scales import first_scales
 from foveate.pool.stac.search import CLOUD
 from foveate.progress import Meter
 from foveate.run.drivers import Placement, map_shards

@@ -24,10 +24,11 @@ import numpy as np
 from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
+from foveate.models.embed import fill_invalid
 from foveate.observe import dense
-from foveate.observe.completion.check_hr import hr_cautions
-from foveate.observe.completion.match_hr import HighTokens, in_blocks, weights_fingerprint
+from foveate.observe.completion.match_hr import hr_cautions
 from foveate.observe.familiarity import caution, unfamiliar
+from foveate.observe.features import TileTokens
 from foveate.observe.selection.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
@@ -39,7 +40,7 @@ from foveate.tables import GEOMETRY, Tabular
 from foveate.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -224,7 +225,7 @@ class Completion:
         """Inputs that all scenes depend on."""
         record = self.observer.record
         hr = record.encoders["hr"].spec.to_dict()
-        return [VERSION, weights_fingerprint(self.observer), hr, self.selected.job.min_valid]
+        return [VERSION, self.observer.fingerprint, hr, self.selected.job.min_valid]
 
     def _key(self, number: int) -> str:
         """Return the hash of all inputs of a completed scene."""
@@ -279,14 +280,10 @@ class Completion:
         index = tuple(selected.place[rows, 1:].T)
         observed = np.zeros(shape, bool)
         hr = np.zeros((*shape, side * side, observer.record.shape.hr_dim), np.float32)
-        reader = HighTokens(
-            observer, self.matched, selected.ids, self.bands, selected.job.min_valid,
-            self.batch_size, self.device,
-        )  # fmt: skip
-        for row, tokens in reader.read(rows.tolist()):
+        for row, tokens in self._read_tiles(rows.tolist()):
             i, j = selected.place[row, 1:].tolist()
             observed[i, j], hr[i, j] = True, tokens
-        completed = in_blocks(observer, lr, dense.to_tokens(hr[None], side)[0], observed)
+        completed = observer.complete_scene(lr, dense.to_tokens(hr[None], side)[0], observed)
         tile_tokens = dense.to_tiles(completed.tokens, side)[0]
         doubt = np.where(observed, 0, completed.doubt[0]).astype(np.float32)
         valid = np.zeros(shape, bool)
@@ -313,6 +310,51 @@ class Completion:
         shard = self._scenes.index(number)
         self.store.put(shard, ids, to_half(ids, tile_tokens[index].mean(axis=1)))
         return [table, file, str(self.store.file(shard).relative_to(self.run.path))]
+
+    @cached_property
+    def _encoder(self) -> TileTokens:
+        """Encoder adapter of HR tiles of the training, built on first use.
+
+        Raises:
+            DataError: The encoder has changed since the training.
+        """
+        spec = self.observer.record.encoders["hr"].spec
+        model: Any = self.observer.build("hr", self.device)
+        if model.spec.fingerprint != spec.fingerprint:
+            raise DataError(
+                f"the HR encoder {spec.name!r} has other weights than in training",
+                "An observer needs the encoder that it was trained with.",
+                "Restore the weights, or train again.",
+            )
+        return TileTokens(model, self.observer.record.shape.hr_side)
+
+    def _read_tiles(self, rows: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (row, (k * k, d) projected HR tokens) of the tiles with enough valid pixels."""
+        by_shape: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
+        bands = self.bands or self.observer.record.encoders["hr"].spec.bands
+        ahead = self.matched.ahead(rows, bands)
+        for number, row in enumerate(rows):
+            ahead.at(number)
+            raster = self.matched.read(row, bands, self.selected.job.min_valid)
+            if raster is None:
+                continue
+            tile = fill_invalid(raster)
+            batch = by_shape.setdefault(tile.shape, [])
+            batch.append((row, tile))
+            if len(batch) == self.batch_size:
+                yield from self._encode(by_shape.pop(tile.shape))
+        for batch in by_shape.values():
+            yield from self._encode(batch)
+
+    def _encode(
+        self, batch: list[tuple[int, NDArray[Any]]]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        tokens, _, _ = self._encoder.unpack(self._encoder.embed(np.stack([t for _, t in batch])))
+        # Half precision, like the stored features that the projection was fitted on.
+        half = to_half(self.selected.ids[[row for row, _ in batch]], tokens)
+        for i, (row, _) in enumerate(batch):
+            # One at a time, since rounding of a matrix product depends on the number of rows.
+            yield row, self.observer.hr(half[i : i + 1])[0]
 
     def _join_vectors(self) -> list[str]:
         self.store.finish()
@@ -366,7 +408,7 @@ class Completion:
                 "concepts": list(self.observer.head.names) if self.observer.head else [],
                 "texts": self.observer.to_text is not None,
                 "observer": self.observer.folder,
-                "trained": weights_fingerprint(self.observer),
+                "trained": self.observer.fingerprint,
                 "selection": str(self.selected.path),
                 "embeddings": str(self.store.path.relative_to(self.run.path)),
             },

@@ -1,4 +1,4 @@
-"""Match high-resolution files to the tiles of a run, and encode them.
+"""Match high-resolution files to the tiles of a run, and compare them with the training.
 
 A file is matched, in this order,
 
@@ -17,164 +17,33 @@ import math
 import re
 import shlex
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.files import fingerprint
 from foveate.grid import Grid, Window
 from foveate.location import URL, Location
-from foveate.models.embed import fill_invalid
-from foveate.models.load import build_model
 from foveate.observe.data.pairs import open_pairs
-from foveate.observe.features import TileTokens
-from foveate.observe.observer import WEIGHTS, Observer, Scenes
+from foveate.observe.selection.overviews import MAX_FACTOR, check_bands
 from foveate.pool.find import find, need_paths
 from foveate.pool.names import Names
 from foveate.pool.notes import warn
 from foveate.pool.roles import plain_images
 from foveate.raster import FileSource, crop_geobox, read_ahead
 from foveate.raster.ground import common_ground, one_crs, onto, other_ground, same_extent
-from foveate.run.shard_table import to_half
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from foveate.observe.observer import Observer
+    from foveate.observe.observer_config import ObserverConfig
     from foveate.observe.selection.selections import Selected
     from foveate.raster import Raster, Source, SourceInfo
     from foveate.remote import Ahead
-
-WHOLE = 1024  # maximum tiles completed at once, limited by memory of attention and kriging
-
-
-def weights_fingerprint(observer: Observer) -> str:
-    """Return the hash of the weights of an observer, independent of its folder."""
-    return fingerprint(Path(observer.folder) / WEIGHTS)
-
-
-def built(observer: Observer, role: str, device: str = "auto") -> Any:
-    """Build an encoder of an observer for the bands and scale of its training.
-
-    Raises:
-        DataError: The observer has no such encoder.
-    """
-    handle = observer.handle(role, device)
-    spec = observer.record.encoders[role].spec
-    return build_model(handle, spec.bands, spec.scale or ())
-
-
-@dataclass(eq=False)
-class HighTokens:
-    """Reads acquired tiles and encodes them with the HR encoder of an observer.
-
-    Attributes:
-        observer: The observer.
-        matched: Files and windows of the tiles.
-        ids: (n,) ids of all tiles.
-        bands: 1-based bands to read; empty: the bands of the training.
-        min_valid: Smallest share of valid pixels of an observed tile.
-        batch_size: Tiles per batch of the encoder.
-        device: Device of the encoder.
-    """
-
-    observer: Observer
-    matched: MatchedHR
-    ids: NDArray[np.str_]
-    bands: Sequence[int] = ()
-    min_valid: float = 0.5
-    batch_size: int = 32
-    device: str = "auto"
-
-    @cached_property
-    def _encoder(self) -> TileTokens:
-        """Encoder adapter of HR tiles of the training, built on first use.
-
-        Raises:
-            DataError: The encoder has changed since the training.
-        """
-        spec = self.observer.record.encoders["hr"].spec
-        model: Any = built(self.observer, "hr", self.device)
-        if model.spec.fingerprint != spec.fingerprint:
-            raise DataError(
-                f"the HR encoder {spec.name!r} has other weights than in training",
-                "An observer needs the encoder that it was trained with.",
-                "Restore the weights, or train again.",
-            )
-        return TileTokens(model, self.observer.record.shape.hr_side)
-
-    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (row, (k * k, d) projected HR tokens) of the tiles with enough valid pixels."""
-        by_shape: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
-        bands = self.bands or self.observer.record.encoders["hr"].spec.bands
-        order = list(rows)
-        ahead = self.matched.ahead(order, bands)
-        for number, row in enumerate(order):
-            ahead.at(number)
-            raster = self.matched.read(row, bands, self.min_valid)
-            if raster is None:
-                continue
-            tile = fill_invalid(raster)
-            batch = by_shape.setdefault(tile.shape, [])
-            batch.append((row, tile))
-            if len(batch) == self.batch_size:
-                yield from self._encode(by_shape.pop(tile.shape))
-        for batch in by_shape.values():
-            yield from self._encode(batch)
-
-    def _encode(
-        self, batch: list[tuple[int, NDArray[Any]]]
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        tokens, _, _ = self._encoder.unpack(self._encoder.embed(np.stack([t for _, t in batch])))
-        # Half precision, like the stored features that the projection was fitted on.
-        half = to_half(self.ids[[row for row, _ in batch]], tokens)
-        for i, (row, _) in enumerate(batch):
-            # One at a time, since rounding of a matrix product depends on the number of rows.
-            yield row, self.observer.hr(half[i : i + 1])[0]
-
-
-def in_blocks(
-    observer: Observer, lr: NDArray[np.floating], hr: NDArray[np.floating],
-    seen: NDArray[np.bool_], whole: int = WHOLE,
-) -> Scenes:  # fmt: skip
-    """Complete one scene; a large scene in blocks of about the size of a training scene.
-
-    The cost of attention and kriging is quadratic in the number of tiles. Observed tiles influence
-    their own block only.
-
-    Args:
-        observer: The observer.
-        lr: (R * r, C * r, lr_dim) projected LR tokens.
-        hr: (R * k, C * k, hr_dim) projected HR tokens of observed tiles.
-        seen: (R, C) bool mask of observed tiles.
-        whole: Maximum number of tiles that are completed at once.
-
-    Returns:
-        Arrays of one scene.
-    """
-    if seen.size <= whole:
-        return observer.complete(lr[None], hr[None], seen[None])
-    r, k = observer.record.shape.lr_side, observer.record.shape.hr_side
-    edges = [
-        np.arange(parts + 1) * n // parts
-        for n, size in zip(seen.shape, observer.record.tiles, strict=True)
-        for parts in (-(-n // size),)
-    ]
-    tokens, fill = np.empty((2, *hr.shape), np.float32)
-    doubt = np.empty(seen.shape, np.float32)
-    for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
-        for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
-            block, low, high = (
-                np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k)
-            )
-            part = observer.complete(lr[low][None], hr[high][None], seen[block][None])
-            tokens[high], fill[high], doubt[block] = part.tokens[0], part.fill[0], part.doubt[0]
-    return Scenes(tokens[None], fill[None], doubt[None])
-
 
 _TILE = re.compile(r"(?P<scene>.+)[/_.-]r0*(?P<row>\d+)[/_.-]?c0*(?P<col>\d+)", re.IGNORECASE)
 _ASPECT = 0.02  # tolerance of aspect ratios of images without a georeference
@@ -254,13 +123,15 @@ def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR
     """Match high-resolution files to tiles by their headers.
 
     Args:
-        given: Folders and files; the scenes of a folder of pairs are used.
+        given: Folders and files; the scenes of a folder of pairs are used. Empty: no tile matches.
         selected: The tiles.
 
     Raises:
         DataError: A path does not exist, no file matches a tile, two files match the same tile, a
             raster has another CRS, or is not finer than the overview.
     """
+    if not given:
+        return MatchedHR()
     matcher = _Matcher(selected)
     files = _files(given)
     for key, name, source in files:
@@ -483,3 +354,65 @@ def _no_match(
         "cover tiles.",
         _GIVE,
     )
+
+
+def check_like(observer: Observer, matched: MatchedHR, chosen: Sequence[int]) -> None:
+    """Check that matched files have the bands and dtype of the training.
+
+    Raises:
+        DataError: Bands or dtype differ.
+        ParameterError: The choice of bands is ambiguous.
+    """
+    encoder = observer.record.encoders["hr"]
+    infos = {name: source.info for name, source in matched.sources().items()}
+    named = {repr(name): info for name, info in infos.items()}
+    check_bands(named, encoder, chosen, of=" of high resolution")
+    for name, info in infos.items():
+        if (info.dtype == "uint8") != (encoder.dtype == "uint8"):
+            raise DataError(
+                f"dtype mismatch: {name!r} has the dtype {info.dtype}",
+                f"The observer was trained on high resolution of {encoder.dtype}.",
+                f"Convert it: gdal_translate -ot Byte -scale LOW HIGH 0 255 {Path(name).name} "
+                "out.tif"
+                if encoder.dtype == "uint8"
+                else "Use the product level of the training.",
+            )
+
+
+def hr_cautions(record: ObserverConfig, matched: MatchedHR, selected: Selected) -> list[str]:
+    """Return cautions (sentences) about acquired tiles with other pixel sizes than in training.
+
+    The pixel size of a tile is that of its overview divided by the ratio of their pixels, so it is
+    also known for files without a georeference.
+
+    Args:
+        record: Configuration of the observer.
+        matched: The tiles.
+        selected: The tiles of the run, with their overviews.
+    """
+    target, different = selected.target, {}
+    for row, views in matched.views.items():
+        scene = int(selected.place[row, 0])
+        low = math.prod(target.overviews[scene].source.info.shape) / math.prod(target.shapes[scene])
+        usual = record.ratio
+        if record.gsd is not None and target.gsd is not None:
+            usual = target.gsd[scene] / record.gsd[1]
+        for view in views:
+            factor = usual / math.sqrt(view.window.h * view.window.w / low)
+            # Windows are rounded to whole pixels.
+            if not 0.98 / MAX_FACTOR <= factor <= MAX_FACTOR / 0.98:
+                different.setdefault(view.name, factor)
+    if not different:
+        return []
+    name = max(different, key=lambda name: abs(math.log(different[name])))
+    factor = different[name]
+    size = f"{factor:.2g} times as large as in training"
+    if record.gsd is not None and target.gsd is not None:
+        size = f"{factor * record.gsd[1]:.2g} m wide, not {record.gsd[1]:g} m as in training"
+    files = "1 file" if len(different) == 1 else f"{len(different)} files"
+    text = (
+        f"The pixel size of {files} of high resolution differs from that of the training by more "
+        f"than a factor {MAX_FACTOR:g}: pixels of {Path(name).name!r} are {size}. Features of "
+        "observed tiles may be meaningless. Use imagery of the resolution of the training."
+    )
+    return [text]

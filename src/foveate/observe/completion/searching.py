@@ -14,7 +14,6 @@ import numpy as np
 
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.models.heads import same_name, text_head
-from foveate.observe.completion.match_hr import built, weights_fingerprint
 from foveate.observe.networks.heads import TextConcepts
 from foveate.observe.observer import Observer
 from foveate.observe.observer_config import recorded_observer
@@ -118,7 +117,7 @@ def observer_of(scenes: Completed, model: str | None) -> Observer:
         DataError: The observer is missing, or did not complete these scenes.
     """
     observer = Observer.load(model or recorded_observer(scenes.model, scenes.path), device="cpu")
-    if weights_fingerprint(observer) != scenes.record["summary"]["observe"]["trained"]:
+    if observer.fingerprint != scenes.record["summary"]["observe"]["trained"]:
         raise DataError(
             f"the observer {observer.folder!r} did not complete {str(scenes.path)!r}",
             "Features of different observers are not comparable.",
@@ -171,7 +170,7 @@ def text_scores(
         MissingCapabilityError: The observer has no text model.
     """
     need_texts(observer, next(iter(texts)))
-    model = built(observer, "text", device)
+    model = observer.build("text", device)
     head = text_head(model, texts, templates=templates or observer.record.templates)
     assert observer.to_text is not None  # noqa: S101  (checked by need_texts)
     return np.asarray(TextConcepts(head, observer.to_text).cosines(scenes.x), np.float64)

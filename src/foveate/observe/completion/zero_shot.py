@@ -22,7 +22,6 @@ from foveate.models.capabilities import need
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.heads import text_head
 from foveate.models.load import build_model
-from foveate.observe.completion.match_hr import built
 from foveate.observe.completion.searching import need_texts
 from foveate.observe.features import OverviewTokens
 from foveate.observe.observer import Observer
@@ -199,7 +198,7 @@ def zero_shot_dataset(
         observer = model if isinstance(model, Observer) else Observer.load(model, device=device)
         need_texts(observer, name)
         branch = _Branch(observer, scale, device, preset.gsd)
-        text, templates = built(observer, "text", device), templates or observer.record.templates
+        text, templates = observer.build("text", device), templates or observer.record.templates
     used = _bands(branch.channels, name, preset, bands)
     data = _opened(name, preset, root, split)
     names = preset.names(data)
@@ -294,7 +293,7 @@ class _Branch:
     ) -> None:  # fmt: skip
         self._observer, self._scale, self._gsd = observer, scale, gsd
         self._encoder = observer.record.encoders["lr"]
-        self._model = built(observer, "lr", device)
+        self._model = observer.build("lr", device)
         self._adapters: dict[tuple[int, int], OverviewTokens] = {}
         self.shape = (0, 0)  # tiles of the first image
         self.channels = len(self._encoder.spec.bands)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foveate.observe.build.scales import first_scales, harmonised
+from foveate.observe.build.fetch import first_scales, harmonised
 from foveate.pool.stac.asset_source import AssetSource
 from foveate.pool.stac.assets import Facts
 from foveate.pool.stac.items import Item
