@@ -34,8 +34,9 @@ def test_options_of_a_goal_may_be_typed():
 
 def test_an_area_is_a_share():
     assert LookJob(images=IMAGES, area="10%").config().search.area == pytest.approx(0.1)
-    with pytest.raises(BudgetError, match="--area 10%"):
-        LookJob(images=IMAGES, area="5").config()
+    for text in ("5", "0%", "120%", "ten"):
+        with pytest.raises(BudgetError, match=rf"--area {text}\..* 100%\. Type --area 10%"):
+            LookJob(images=IMAGES, area=text).config()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,14 @@ def test_one_band_can_be_repeated_for_a_model_of_three():
     pool = pool_of(image(1))
     with pytest.raises(ParameterError, match=r"--bands 1,1,1"):
         bind(load_model("timm:resnet18@random"), pool)
+    with pytest.raises(ParameterError, match=r"bands 1,2,3\. .* --bands 1,1,1"):
+        bind(load_model("timm:resnet18@random", bands=(1, 2, 3)), pool)
     assert bind(load_model("builtin", bands=(1, 1, 1)), pool).spec.bands == (1, 1, 1)
+
+
+def test_images_of_fewer_bands_than_the_model_are_no_images_for_it():
+    with pytest.raises(ParameterError, match=r"requires 4 bands, .* 3\. .* a model of 3"):
+        bind(load_model("timm:resnet18@random?in_chans=4"), pool_of(image(3)))
 
 
 def test_bands_that_are_not_there():

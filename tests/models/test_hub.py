@@ -9,10 +9,11 @@ import pytest
 
 from foveate.errors import DataError
 from foveate.models import load_model
+from foveate.models.checkpoint_file import first_line
 from foveate.models.families.torchgeo import _on_hub
 from foveate.models.hub import described, fetch_file, hub_error
 from foveate.models.load import FAMILIES
-from foveate.models.weights import first_line, random_weights
+from foveate.models.weights import random_weights
 from foveate.testing.tiny import tiny_model
 
 torch = pytest.importorskip("torch")

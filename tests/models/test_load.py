@@ -41,6 +41,17 @@ def test_a_handle_is_printed_as_it_was_typed_and_can_be_pickled():
     assert handle.channels == 3
 
 
+def test_an_option_is_given_once():
+    with pytest.raises(ParameterError, match="option 'size' twice"):
+        parse_name("timm:resnet18?size=64&mean=0.5&size=32")
+
+
+@pytest.mark.parametrize("option", ["size=abc", "size=7", "mean=x", "std=0"])
+def test_invalid_options_are_refused_before_weights_are_fetched(option):
+    with pytest.raises(ParameterError, match=option.partition("=")[0]):
+        load_model(f"timm:resnet18?{option}")
+
+
 def test_the_folder_of_a_tuned_model_may_hold_an_at_sign():
     found = parse_name("tuned:me@work/t?precision=float32")
     assert (found.name, found.tag, found.options) == ("me@work/t", "", {"precision": "float32"})

@@ -66,11 +66,17 @@ def test_options_win():
         ({"mean": None}, "a number"),
         ({"mean": float("nan")}, "a number"),
         ({"std": -1}, "must be positive"),
+        ({"mean": "123.7,116.3"}, "divide by 255"),
+        ({"std": 255}, "divide by 255"),
     ],
 )
 def test_options_that_cannot_be(options, rule):
     with pytest.raises(ParameterError, match=rule):
         read(**options)
+
+
+def test_raw_means_are_for_raw_values():
+    assert read(scale=((0, 1),) * 2, mean="123.7,116.3").mean == (123.7, 116.3)
 
 
 def test_the_rest_of_the_options_is_the_family_s():

@@ -138,3 +138,15 @@ def test_a_list_of_classes_of_masks_is_told_from_labels_too(tmp_path):
 def test_more_labels_may_be_typed_than_a_file_name_has_room_for():
     assert len(labels_from(",".join(f"label {i}" for i in range(99)))) == 99
     assert len(labels_from("a" * 999)) == 1
+
+
+@pytest.mark.parametrize("names", ["labels.txt", "Labels.YAML", "forest,more.csv"])
+def test_a_file_that_is_missing_is_no_label(names):
+    with pytest.raises(ParameterError, match="is the name of a file that is missing"):
+        labels_from(names)
+
+
+def test_a_table_is_no_list_of_names(tmp_path):
+    (tmp_path / "l.csv").write_text("name,id\nforest,1\n")
+    with pytest.raises(DataError, match=r"is a table.*one name per line.*to l.txt"):
+        labels_from(tmp_path / "l.csv")

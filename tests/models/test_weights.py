@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from foveate.errors import DataError
+from foveate.models.checkpoint_file import check_state, read_state
 from foveate.models.weights import (
-    check_state,
     load_state,
     put_state,
     random_weights,
-    read_state,
     source_of,
     weights_hash,
 )
@@ -174,6 +176,84 @@ def test_what_holds_no_tensors_does_not_pass_the_check(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "w.pt")
     with pytest.raises(DataError, match="not named tensors"):
         check_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}])
+def test_other_values_beside_the_tensors_are_left_out(wrap, tmp_path):
+    state = {**make().state_dict(), "epoch": 5, "note": None}
+    torch.save(wrap(state), tmp_path / "w.pt")
+    check_state(tmp_path / "w.pt")
+    assert set(read_state(tmp_path / "w.pt")) == {"0.weight", "0.bias"}
+
+
+def test_metrics_beside_a_set_are_no_set(tmp_path, caplog):
+    callbacks = {"checkpoint": {"best": torch.ones(()), "path": "a"}}
+    torch.save({"ema": make().state_dict(), "callbacks": callbacks}, tmp_path / "w.pt")
+    with caplog.at_level("INFO", "foveate"):
+        assert set(read_state(tmp_path / "w.pt")) == {"0.weight", "0.bias"}
+    assert not caplog.text
+
+
+def test_an_index_joins_its_files(tmp_path):
+    state = make().state_dict()
+    for i, (name, tensor) in enumerate(state.items(), 1):
+        safetensors.save_file({name: tensor}, tmp_path / f"model-0000{i}-of-00002.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    names = {name: f"model-0000{i}-of-00002.safetensors" for i, name in enumerate(state, 1)}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    check_state(index)
+    net = make()
+    torch.nn.init.zeros_(net[0].weight)
+    load_state(net, index, "linear")
+    assert weights_hash(net) == weights_hash(make())
+    with pytest.raises(DataError, match=r"00001-of-00002\).*'model.safetensors.index.json'"):
+        load_state(net, tmp_path / names["0.weight"], "linear")
+    (tmp_path / names["0.bias"]).unlink()
+    for read in (check_state, read_state):
+        with pytest.raises(DataError, match=r"1 of the 2 files .* missing \(first 'model-00002"):
+            read(index)
+    index.write_text("{}")
+    with pytest.raises(DataError, match="not an index"):
+        check_state(index)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_what_is_no_file_of_tensors_is_named(tmp_path):
+    torch.save({"state_dict": make().state_dict(), "best": np.float64(0.5)}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"multiarray.scalar among them.*weights_only=False"):
+        check_state(tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"is a folder. .* Files in it: w.pt"):
+        check_state(tmp_path)
+    torch.jit.save(torch.jit.script(make()), tmp_path / "script.pt")
+    with pytest.raises(DataError, match=r"TorchScript archive.*torch.jit.load\('script.pt'\)"):
+        read_state(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused_by_name(value):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    for name in ("0.weight", "1.running_var"):
+        state = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+        state[name].view(-1)[1] = value
+        with pytest.raises(DataError, match=rf"NaN or infinity in 1 .*first '{name}'"):
+            put_state(net, state, "w.pt", "x")
+
+
+def test_a_mask_of_attention_may_be_infinite():
+    net = make()
+    net.register_buffer("mask", torch.full((2,), -torch.inf))
+    put_state(net, net.state_dict(), "w.pt", "x")
+
+
+def test_quantised_weights_are_refused():
+    state = {name: (t * 127).to(torch.int8) for name, t in make().state_dict().items()}
+    with pytest.raises(DataError, match=r"'0.weight' as int8.*quantised"):
+        put_state(make(), state, "w.pt", "linear")
+
+
+def test_shapes_that_differ_are_stated(path):
+    with pytest.raises(DataError, match=r"'0.bias' is 3 in the file and 4 in the network"):
+        load_state(make(4), path, "wide")
 
 
 def test_a_file_is_loaded_whole(path):

@@ -127,6 +127,14 @@ def test_accuracy_on_the_patches_of_the_fit_is_no_evidence(fitted, text):
     assert any("says little" in line for line in found.lines) == (fitted > 0)
 
 
+def test_labels_that_no_patch_fits_are_not_claimed():
+    found = Labelled(48, 1, 0, "forest", 1.0, unlikely=30)
+    lines = labels.labelled(found).lines
+    assert lines[1].startswith("For 30 of 48 patches every label is improbable (below 50")
+    assert labels.labelled(found._replace(unlikely=48)).lines[1].startswith("For all of 48 patches")
+    assert not any("improbable" in x for x in labels.labelled(found._replace(unlikely=0)).lines)
+
+
 @pytest.mark.parametrize(
     ("verdict", "text"),
     [
@@ -236,6 +244,18 @@ def test_regions_are_least_like_the_rest_only_where_no_cell_scores_higher():
     )
     assert said(look(cells_scoring_higher=None)).endswith(": 4 regions")  # an earlier version
     assert said(look(goal="dominant")).endswith(": 4 regions")
+
+
+def test_regions_of_an_image_whose_cells_are_alike_are_no_find():
+    headline = look(cells_scoring_higher=0, all_alike=True)
+    assert said(headline).endswith(": 4 regions, chosen at random: all cells are alike")
+
+
+def test_a_probability_is_relative_to_the_labels():
+    full = {"label": "tank", "probability": 0.9, "next": [["sea", 0.1]]}
+    asked = {"text": "tank", "best": 0.9, "full": 0.1, "unit": "probability"}
+    headline = look(goal="query", query=asked, query_found=True, answers={"full": full})
+    assert any("relative to the other labels" in line for line in headline.lines)
 
 
 def query(*, found, best=0.66, full=0.01, unit="probability"):

@@ -23,6 +23,7 @@ from foveate.models.embed import embed_at
 from foveate.models.heads import check_kind, templates_from, text_head
 from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob, SpreadJob
+from foveate.models.tune_text.store import tuned_on
 from foveate.pool.find import need_paths
 from foveate.pool.step import leave_out, measured_pool
 from foveate.pool.thumbs import write_thumbs
@@ -113,9 +114,11 @@ class ClassifyJob(ClassJob, SpreadJob):
         predictions = results.load_predictions(run.path, ready.names)
         self._tables(run, pool, predictions, truth, progress)
         counts = predictions.counts().tolist()
-        fitted = 0
+        used = np.zeros(len(pool), bool)
         if truth is not None and ready.probe is not None:
-            fitted = int(ready.probe.was_fitted_to(embeddings.align(pool.ids))[truth >= 0].sum())
+            used |= ready.probe.was_fitted_to(embeddings.align(pool.ids))
+        if truth is not None and ready.handle.family == "tuned":
+            used |= _tuned_on(ready.handle, pool)
         return {
             "pool": pool.describe(),
             "model": embeddings.spec.to_dict(),
@@ -126,7 +129,7 @@ class ClassifyJob(ClassJob, SpreadJob):
             "truth": None if truth is None else {
                 "source": "folders" if self.truth_from_folders else "masks",
                 **results.accuracy(predictions, truth),
-                "fitted": fitted,
+                "fitted": int(used[truth >= 0].sum()),
             },
             "file": results.PREDICTIONS,
         }  # fmt: skip
@@ -199,6 +202,14 @@ class ClassifyJob(ClassJob, SpreadJob):
                 run.path, pool, shown_rows(predictions), bands=self.bands, progress=progress
             ),
         )  # fmt: skip
+
+
+def _tuned_on(handle: ModelHandle, pool: Pool) -> NDArray[np.bool_]:
+    """Return which tiles are of images that a tuned model was trained on: (n,)."""
+    known = tuned_on(handle.name, [scene.source.info.fingerprint for scene in pool.scenes])
+    seen = {scene.scene_id for scene, is_known in zip(pool.scenes, known, strict=True) if is_known}
+    assert pool.tiles is not None  # noqa: S101  (cut from images)
+    return np.array([scene in seen for scene in pool.tiles.scene.tolist()], bool)
 
 
 def _check_combination(job: ClassifyJob, labels: Labels | None) -> None:

@@ -127,7 +127,7 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
         message = str(format_message())
         if not message.startswith("Usage:"):
             path = context.command_path if context is not None else "foveate"
-            message += f" See: {path} --help"
+            message = f"{message.removesuffix('.')}. See: {path} --help"
         return {"error": "UsageError", "message": message}, USAGE
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         message = "Interrupted. Run the same command again to resume."

@@ -457,12 +457,18 @@ class SegmentJob(FocusJob):
         )
 
 
+_AREA = "It must be a share of the image, above 0% and at most 100%."
+
+
 def _area_share(text: str | None) -> float:
     if text is None:
         return 1.0
-    amount = Budget.parse({"area": text}).limits["area"]
+    try:
+        amount = Budget.parse({"area": text}).limits["area"]
+    except BudgetError as error:
+        raise BudgetError(f"--area {text}", _AREA, "Type --area 10%.") from error
     if not amount.share:
-        raise BudgetError(f"--area {text}", "It must be a share of the image.", "Type --area 10%.")
+        raise BudgetError(f"--area {text}", _AREA, "Type --area 10%.")
     return amount.value
 
 

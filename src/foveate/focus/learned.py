@@ -23,9 +23,10 @@ from foveate.errors import ParameterError
 from foveate.files import as_json, write_bytes, write_json
 from foveate.focus.config import PARTS
 from foveate.models.base import model_folder, read_format
+from foveate.models.checkpoint_file import read_state
 from foveate.models.heads import same_name, unit
 from foveate.models.probe import check_encoder
-from foveate.models.weights import put_state, random_weights, read_state, weights_hash
+from foveate.models.weights import put_state, random_weights, weights_hash
 from foveate.seeds import rng
 
 if TYPE_CHECKING:

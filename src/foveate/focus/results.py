@@ -164,6 +164,7 @@ class StoredResult:
             "stop_reason": STOPS[self.result.stop],
             "removal": self.removal,
             "near_ties": self.result.near_ties,
+            "all_alike": self.result.all_alike,
             "forms": {
                 "utility": self.goal.utility, "divergence": self.goal.divergence,
                 "density": self.goal.density, "synergy": self.goal.synergy,

@@ -125,9 +125,9 @@ def save_look(path: Path, result: StoredResult, source: Source, bands: Sequence[
             crop.unlink()  # from an earlier job with more regions
     if result.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
-    notes = [*result.notes, *map(str, _frame_notes(result.scene, source, bands))]
-    regions = _region_records(result, cells)
-    summary = {**result.summary(), "regions": regions, "notes": notes}
+    facts = result.summary()
+    notes = [*facts["notes"], *map(str, _frame_notes(result.scene, source, bands))]
+    summary = {**facts, "regions": _region_records(result, cells), "notes": notes}
     write_json(path / f"looks/{name}.json", summary)
     return [*files, f"looks/{name}.json"]
 

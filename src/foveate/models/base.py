@@ -176,7 +176,15 @@ def parse_name(text: str) -> ModelHandle:
             "Expected family[:name][@tag][?key=value&key=value].",
             "For example builtin, timm:resnet18 or timm:mobilenetv2_100?pad_type=same.",
         )
-    options = {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
+    given = parse_qsl(query, keep_blank_values=True)
+    options = {key: _value(value) for key, value in given}
+    if len(options) < len(given):
+        twice = next(key for key in options if sum(key == other for other, _ in given) > 1)
+        raise ParameterError(
+            f"{text!r} has the option {twice!r} twice",
+            "Every option is given once.",
+            f"For several values, use commas: ?{twice}=0.4,0.5,0.6.",
+        )
     pooling = str(options.pop("pooling", ""))
     return ModelHandle(family, name, tag, options, pooling=pooling)
 

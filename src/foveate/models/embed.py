@@ -86,11 +86,13 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
             f"(numbers from 1 to {available}"
             + (", in the order red, green, blue)." if model.channels == 3 else ").")
             if available >= model.channels
-            else f"Repeat a band, for example --bands {','.join(['1'] * model.channels)}.",
+            else _fewer(available, model.channels),
         )
     if max(bands) > available or min(bands) < 1:
         raise ParameterError(
-            f"bands {','.join(map(str, bands))}", f"The images have bands 1 to {available}."
+            f"bands {','.join(map(str, bands))}",
+            f"The images have bands 1 to {available}.",
+            _fewer(available, len(bands)) if available < len(bands) else "",
         )
     scale = model.scale
     if scale is None and model.family == FEATURES:
@@ -108,6 +110,13 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
             f"invalid value ranges {list(scale)}", "A range is (low, high) with low below high."
         )
     return build_model(model, bands, scale)
+
+
+def _fewer(available: int, channels: int) -> str:
+    """Return the hint for images with fewer bands than the model."""
+    if available == 1:
+        return f"Repeat the band: --bands {','.join(['1'] * channels)}."
+    return f"Use images of {channels} bands, or a model of {available} (builtin accepts any)."
 
 
 def _native_range(

@@ -142,6 +142,9 @@ TEMPLATE_SETS = ("rs", "plain", "none", "eurosat", "rsicd", "remoteclip", "skycl
 
 _MAPPINGS = (".yaml", ".yml", ".toml", ".json")
 
+_TABLES = (".csv", ".tsv")
+_FILES = (".txt", *_TABLES, *_MAPPINGS)
+
 _SLOT = "{}"
 
 
@@ -189,8 +192,22 @@ def labels_from(source: str | Path) -> Labels:
                 "Expected names separated by commas.",
                 f"Use labels_from(Path({source!r})).",
             )
-        return labels_of([part.strip() for part in source.split(",")])
+        names = [part.strip() for part in source.split(",")]
+        _refuse_files(names)
+        return labels_of(names)
     return read_names(source, labels_of)
+
+
+def _refuse_files(names: Sequence[str]) -> None:
+    """Raise a `ParameterError` for names of files: one that does not exist, or in a list."""
+    for name in names:
+        if name.lower().endswith(_FILES):
+            raise ParameterError(
+                f"the label {name!r} is the name of a file"
+                + " that is missing" * (not is_file(name)),
+                "Expected names separated by commas, or the path of one existing file.",
+                "Check the path." if len(names) == 1 else "Put all names into one file.",
+            )
 
 
 def read_names[T](
@@ -213,6 +230,12 @@ def read_names[T](
     """
     text = read_text(path, what)
     try:
+        if path.suffix.lower() in _TABLES:
+            raise DataError(
+                f"the {what} file {str(path)!r} is a table",
+                "Expected one name per line, or YAML, TOML or JSON.",
+                f"Write its column of names to {path.stem}.txt.",
+            )
         mapping = path.suffix.lower() in _MAPPINGS
         return parse(_mapping(text, path, what, form) if mapping else _lines(text, path))
     except ParameterError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError
-from foveate.models.weights import first_line
+from foveate.models.checkpoint_file import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.pooling import DensePooling, check_pooling
+from foveate.models.preprocess import check_options
 from foveate.models.runtime import check_device
 from foveate.registry import Registry
 
@@ -128,4 +129,6 @@ def load_model(
         raise DataError(
             f"the weights file {handle.weights!r} does not exist", "", "Check --weights."
         )
-    return family.check(handle)
+    handle = family.check(handle)
+    check_options(handle.options)
+    return handle

@@ -77,6 +77,7 @@ class Preprocess:
         Raises:
             ParameterError: An option is invalid.
         """
+        _check_scaled(options, scale)
         return cls(
             scale=tuple(scale),
             mean=_values(options, "mean", mean, len(scale)),
@@ -134,6 +135,40 @@ def read_size(
     )
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the options of all model names that need no imagery to be checked.
+
+    Raises:
+        ParameterError: An option is invalid.
+    """
+    _size(options.get("size"), (8, 8))
+    for name in ("mean", "std"):
+        _values(options, name, (1.0,), 1, any_number=True)
+
+
+_RAW = 10.0  # a mean above this is of raw values; of values from 0 to 1 it is at most 1
+
+
+def _check_scaled(options: Mapping[str, Any], scale: Scale) -> None:
+    """Refuse a normalisation of raw values, which applies after the scaling to 0 and 1.
+
+    Raises:
+        ParameterError: A given mean or standard deviation is far above 1, and values are scaled.
+    """
+    if all(tuple(pair) == (0, 1) for pair in scale):
+        return
+    for name in ("mean", "std"):
+        values = _values(options, name, (0.0 if name == "mean" else 1.0,), 1, any_number=True)
+        if name in options and max(values) > _RAW:
+            low, high = scale[0]
+            raise ParameterError(
+                f"{name}={options[name]!r} for values scaled from {low:g} to {high:g}",
+                "Values are first scaled to 0 to 1, then normalised by mean and std.",
+                f"Give {name} in these units (for 8 bits, divide by 255), or use raw values: "
+                "--scale 0,1.",
+            )
+
+
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of the family, without those common to all models."""
     return {
@@ -172,9 +207,17 @@ def _size(option: Any, default: tuple[int, int]) -> tuple[int, int] | None:
 
 
 def _values(
-    options: Mapping[str, Any], name: str, default: Sequence[float], channels: int
+    options: Mapping[str, Any],
+    name: str,
+    default: Sequence[float],
+    channels: int,
+    *,
+    any_number: bool = False,
 ) -> tuple[float, ...]:
-    """Return the mean or standard deviation per band, from the options or the weights."""
+    """Return the mean or standard deviation per band, from the options or the weights.
+
+    With `any_number`, the number of values is not compared with that of the bands.
+    """
     stated = name in options
     value = options.get(name, default)
     parts = value.split(",") if isinstance(value, str) else value
@@ -188,7 +231,7 @@ def _values(
         )
     if name == "std" and min(values) <= 0:
         raise ParameterError(f"std={value!r}", "std must be positive.", "Use ?std=0.5.")
-    if len(values) == channels:
+    if len(values) == channels or any_number:
         return tuple(values)
     if len(values) > 1 and stated:
         raise ParameterError(

@@ -20,8 +20,8 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.files import write_bytes
+from foveate.models.checkpoint_file import first_line
 from foveate.models.heads import INPUTS, Inputs, check_dim, labels_of, unit
-from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
-from foveate.models.weights import first_line
+from foveate.models.checkpoint_file import first_line
 from foveate.registry import check_choice
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise _unusable(name, str(error).splitlines()[0]) from error
+        # The message about a missing backend lists all others.
+        why = str(error).splitlines()[0].split(" This could be", 1)[0].split(" Please ", 1)[0]
+        raise _unusable(name, why.rstrip(".")) from error
     return device
 
 

@@ -1,14 +1,10 @@
-"""Weights from files and hubs: read without unpickling, matched strictly, identified by a hash."""
+"""Weights of a network: matched strictly, identified by a hash; `checkpoint_file` reads them."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import hashlib
 import logging
-import warnings
-import zipfile
-from collections import Counter
+import re
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,239 +13,23 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import fingerprint
+from foveate.models.checkpoint_file import check_state, read_state, top_names
 from foveate.models.preprocess import CHECKPOINT_KEY
-from foveate.pool.find import is_pointer
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        Callable,
-        Collection,
-        Generator,
-        Iterable,
-        Iterator,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import torch
 
     from foveate.models.base import ModelHandle
 
+    Shape = tuple[int, ...]
+
 logger = logging.getLogger("foveate")
 
 RANDOM = "random"  # tag of seeded random weights
 RANDOM_SOURCE = "random weights, seed 0"
-_SAFE = ".safetensors"
-_TORCH = (b"PK\x03\x04", b"\x80")  # zip archives and pickles
-# Keys of the weights in checkpoints, by preference.
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "params", "weights")
 _SHOWN = 4  # maximum number of prefixes in a message
-
-
-def read_state(path: str | Path, key: str = "") -> dict[str, torch.Tensor]:
-    """Read named tensors from a file; nothing is unpickled.
-
-    Args:
-        path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` accepts, with the
-            tensors at the top level or under a key. Of several sets, the trained weights
-            ("state_dict", "model" and similar) are selected, not their moving average, and the log
-            lists the others.
-        key: Weights to select instead: the name of a set ("state_dict_ema"), a prefix of tensor
-            names ("teacher.backbone"), or both joined by a dot.
-
-    Raises:
-        DataError: The file is neither safetensors nor a plain torch state dict, or does not contain
-            the key.
-    """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    with _readable(path):
-        state = load_file(path) if _is_safetensors(path) else _load_torch(path, mmap=False)
-    return _named(state, path, key)
-
-
-def check_state(path: str | Path, key: str = "") -> None:
-    """Check that a file contains named tensors, without reading them.
-
-    For safetensors, the header and the file size are checked; for the format of torch, the index of
-    the tensors. Files of torch before 1.6 have no index and are read completely.
-
-    Args:
-        path: See `read_state`.
-        key: See `read_state`.
-
-    Raises:
-        DataError: As `read_state`.
-    """
-    from safetensors import safe_open
-
-    path = Path(path)
-    with _readable(path):
-        if _is_safetensors(path):
-            with safe_open(path, framework="pt") as file:
-                state: Any = dict.fromkeys(file.keys())
-            if key:
-                _under(state, key, path)
-            return
-        state = _load_torch(path, mmap=zipfile.is_zipfile(path))
-    _named(state, path, key, log=False)
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Return whether a file is safetensors; its content decides, then its suffix.
-
-    A safetensors file starts with the length of its header, which is JSON; a file of torch is a
-    zip archive or a pickle.
-    """
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-        return True
-    return path.suffix == _SAFE and not start.startswith(_TORCH)
-
-
-def _load_torch(path: Path, *, mmap: bool) -> Any:
-    """Load a file of torch on the CPU; with `mmap`, tensors are read on first use.
-
-    Checkpoints of masked autoencoders contain the training arguments, an `argparse.Namespace`,
-    which is allowed because it executes no code when it is unpickled.
-    """
-    import torch
-
-    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-        warnings.simplefilter("ignore")  # about content that is refused anyway
-        if path.suffix == _SAFE:  # torch would pass a file of this name to safetensors
-            with path.open("rb") as file:
-                return torch.load(file, map_location="cpu", weights_only=True)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Generator[None]:
-    """Convert any exception of a block to a `DataError`.
-
-    Raises:
-        DataError: The weights cannot be read, or have not been fetched.
-    """
-    import pickle
-
-    try:
-        yield
-    except Exception as error:  # readers have no common exception class
-        refuse_pointer(path)
-        reason = (
-            "it is not a state dict, or a pickle with other objects than tensors"
-            if isinstance(error, pickle.UnpicklingError)
-            else first_line(error)
-        )
-        raise DataError(
-            f"cannot read the weights {str(path)!r}: {reason}",
-            "Allowed: .safetensors, or a file that torch.load(weights_only=True) accepts; "
-            "foveate does not unpickle files.",
-            "Convert it with safetensors.torch.save_file(state_dict, 'weights.safetensors').",
-        ) from error
-
-
-def refuse_pointer(path: Path) -> None:
-    """Raise an error for a pointer to weights that have not been fetched.
-
-    Raises:
-        DataError: The file is a pointer of Git LFS or git-annex.
-    """
-    if is_pointer(path):
-        raise DataError(
-            f"the weights {str(path)!r} have not been fetched: the file is a pointer to the "
-            "content",
-            "Git LFS and git-annex store such pointers in place of large files.",
-            "Fetch the content: git lfs pull, or git annex get.",
-        )
-
-
-def _named(state: Any, path: Path, key: str = "", *, log: bool = True) -> dict[str, torch.Tensor]:
-    """Return the named tensors of a file, without wrapper keys.
-
-    Raises:
-        DataError: There are none, or the selection is ambiguous.
-    """
-    sets = {name: found for name, found in _sets(state) if found}
-    if key:
-        # The key is the name of a set, optionally followed by a prefix of tensor names.
-        matching = [name for name in sets if f"{key}.".startswith(f"{name}." if name else "")]
-        if not matching:
-            raise _no_such_key(path, key, sets)
-        name = max(matching, key=len)
-        prefix = key[len(name) :].removeprefix(".")
-        return _under(sets[name], prefix, path) if prefix else sets[name]
-    if not sets:
-        raise DataError(
-            f"the weights {str(path)!r} contain {type(state).__name__}, not named tensors",
-            "Expected a state dict: parameter name -> tensor.",
-        )
-    order = sorted(sets, key=_preference)
-    if len(sets) > 1 and _preference(order[0]) == _preference(order[1]):
-        raise DataError(
-            f"the weights {str(path)!r} contain {len(sets)} sets: {', '.join(map(repr, sets))}",
-            "None of them has a usual name of weights.",
-            f"Select one: append ?checkpoint_key={order[0]} to the model name.",
-        )
-    if log and len(sets) > 1:
-        logger.info(
-            "%s: using %r, not %s. To use another, append ?checkpoint_key=%s to the model name.",
-            path.name, order[0], ", ".join(map(repr, order[1:])), order[1],
-        )  # fmt: skip
-    return sets[order[0]]
-
-
-def _preference(name: str) -> int:
-    """Return the sort key of a set of tensors; the lowest is selected."""
-    if not name:
-        return -1
-    inner = name.rpartition(".")[2]
-    return _WRAPPERS.index(inner) if inner in _WRAPPERS else len(_WRAPPERS)
-
-
-def _sets(state: Any, name: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-    """Yield the sets of named tensors in nested dictionaries, with their paths."""
-    import torch
-
-    if not isinstance(state, dict):
-        return
-    tensors = [isinstance(value, torch.Tensor) for value in state.values()]
-    if all(tensors) and all(isinstance(inner, str) for inner in state):
-        yield name, dict(state)
-        return
-    for inner, value in state.items():
-        if isinstance(inner, str) and inner != "optimizer":
-            yield from _sets(value, f"{name}.{inner}" if name else inner)
-
-
-def _under[T](state: Mapping[str, T], key: str, path: Path) -> dict[str, T]:
-    """Return the entries with a prefix, without the prefix.
-
-    Raises:
-        DataError: There are none.
-    """
-    found = {k.removeprefix(f"{key}."): v for k, v in state.items() if k.startswith(f"{key}.")}
-    if not found:
-        raise _no_such_key(path, key, {"": state})
-    return found
-
-
-def _no_such_key(path: Path, key: str, sets: Mapping[str, Mapping[str, Any]]) -> DataError:
-    known = [name for name in sets if name] or _prefixes(next(iter(sets.values()), {}))
-    return DataError(
-        f"the weights {str(path)!r} contain no tensors under checkpoint_key={key!r}",
-        f"Available: {', '.join(known) or 'names without a prefix'}.",
-        f"Use ?checkpoint_key={known[0]}." if known else "Remove checkpoint_key.",
-    )
-
-
-def _prefixes(names: Iterable[str]) -> list[str]:
-    """Return the prefixes of names up to their first dot, most frequent first."""
-    return [
-        name for name, _ in Counter(n.partition(".")[0] for n in names if "." in n).most_common()
-    ]
 
 
 def common_prefixes(names: Iterable[str]) -> list[str]:
@@ -365,6 +145,7 @@ def put_state(
     *,
     spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
     optional: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
+    resized: Callable[[str, Shape, Shape], str] = lambda name, given, needed: "",  # noqa: ARG005
 ) -> None:
     """Load named tensors into a network, converted to its dtypes.
 
@@ -377,9 +158,12 @@ def put_state(
         architecture: Name of the network, for the message.
         spare: Returns whether a parameter of the state may be missing from the network.
         optional: Returns whether a parameter of the network may be missing from the state.
+        resized: Returns the hint for a parameter of another shape, from its name, its shape in the
+            state and that in the network; empty if there is none.
 
     Raises:
-        DataError: Parameters are missing, unknown, or of another shape.
+        DataError: Parameters are missing, unknown, or of another shape, are quantised, or are NaN
+            or infinite.
     """
     target = net.state_dict()
     state = without_prefix(dict(state), target, path)
@@ -397,12 +181,18 @@ def put_state(
             missing,
             unknown,
             wrong,
-            hint=_mismatch_hint(state, target, optional),
+            hint=_part_hint(path)
+            or _mismatch_hint(state, target, optional)
+            or _shape_hint(wrong, kept, target, resized),
         )
+    _check_values(net, kept, path)
     net.load_state_dict(kept, strict=False)
 
 
-_ARCHITECTURE = "Use weights of this architecture, or add its options after '?' (pad_type=same)."
+_ARCHITECTURE = (
+    "Use weights of this architecture, or add its options after '?' (pad_type=same, "
+    "global_pool=avg)."
+)
 
 
 def _mismatch_hint(
@@ -420,7 +210,72 @@ def _mismatch_hint(
                     f"The names that start with {prefix!r} match: append "
                     f"?checkpoint_key={prefix[:-1]} to the model name."
                 )
-    return _ARCHITECTURE
+    return ""
+
+
+_PART_OF = re.compile(r"-(\d{5}-of-\d{5})(\.[a-z]+)$")
+
+
+def _part_hint(path: str | Path) -> str:
+    """Return the hint for one of several files of a network, named as transformers does."""
+    name = Path(path).name
+    if not (found := _PART_OF.search(name)):
+        return ""
+    index = name[: found.start()] + found[2] + ".index.json"
+    return f"The file is one part of several ({found[1]}): give their index, {index!r}."
+
+
+def _shape_hint(
+    wrong: Sequence[str],
+    state: Mapping[str, torch.Tensor],
+    target: Mapping[str, torch.Tensor],
+    resized: Callable[[str, Shape, Shape], str],
+) -> str:
+    """Return the hint of a mismatch: the shapes of the first parameter of another shape, if any."""
+    if not wrong:
+        return _ARCHITECTURE
+    name = wrong[0]
+    given, needed = tuple(state[name].shape), tuple(target[name].shape)
+    shapes = f"{name!r} is {_by(given)} in the file and {_by(needed)} in the network."
+    return f"{shapes} {resized(name, given, needed) or _ARCHITECTURE}"
+
+
+def _by(shape: Shape) -> str:
+    return " x ".join(map(str, shape)) or "a number"
+
+
+def _check_values(
+    net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | Path
+) -> None:
+    """Refuse values that cannot be weights: integers of a quantised network, NaN and infinity.
+
+    Buffers may be infinite (masks of attention), apart from the statistics of batch norm.
+
+    Raises:
+        DataError: There are such values.
+    """
+    target = net.state_dict()
+    quantised = [
+        k for k in state if target[k].is_floating_point() and not state[k].is_floating_point()
+    ]
+    if quantised:
+        raise DataError(
+            f"the weights {str(path)!r} contain {quantised[0]!r} as "
+            f"{str(state[quantised[0]].dtype).removeprefix('torch.')}",
+            "The network has floating-point parameters; quantised weights are not supported.",
+            "Use the weights in float32, bfloat16 or float16.",
+        )
+    values = {name for name, _ in net.named_parameters()}
+    values |= {name for name in target if name.rpartition(".")[2].startswith("running_")}
+    broken = [k for k in state if k in values and not state[k].float().isfinite().all()]
+    if broken:
+        raise DataError(
+            f"the weights {str(path)!r} contain NaN or infinity in {len(broken)} parameters "
+            f"(first {broken[0]!r})",
+            "A network with such a value returns NaN or constants; the training diverged, or the "
+            "file was converted to float16 out of its range.",
+            "Use an earlier checkpoint.",
+        )
 
 
 def mismatch_error(
@@ -447,7 +302,7 @@ def mismatch_error(
         f"{len(names)} {what}" + (f" (first {names[0]!r})" if names else "")
         for what, names in parts
     )
-    prefixes = [f"{name}." for name in _prefixes(unknown)]
+    prefixes = [f"{name}." for name in top_names(unknown)]
     shown = ", ".join(map(repr, prefixes[:_SHOWN])) + (", ..." if len(prefixes) > _SHOWN else "")
     return DataError(
         f"the weights {str(path)!r} do not match the architecture {architecture!r}: {counts}",
@@ -474,19 +329,6 @@ def source_of(weights: str, hub: str = "") -> str:
     if path.is_dir():
         return path.resolve().name  # resolves "."
     return f"{path.name} ({fingerprint(weights)[:12]})"
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of the text of an error, for use in another message.
-
-    Errors of damaged files often have no text, a number, or an internal name; then only the class
-    of the error is stated.
-    """
-    lines = str(error).strip().splitlines()
-    useful = lines and " " in lines[0] and not isinstance(error, KeyError | IndexError | EOFError)
-    if useful:
-        return lines[0][:200]
-    return f"the file is damaged or of another format ({type(error).__name__})"
 
 
 def random_weights(build: Callable[[], Any], seed: int = 0) -> Any:

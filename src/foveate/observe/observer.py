@@ -366,7 +366,8 @@ class Observer:
         Raises:
             DataError: There is no observer in the folder, or it has another format.
         """
-        from foveate.models.weights import put_state, read_state
+        from foveate.models.checkpoint_file import read_state
+        from foveate.models.weights import put_state
         from foveate.observe.networks.tasks import new_predictor, new_sampler
 
         folder = find_observer(path)

@@ -10,8 +10,8 @@ import pytest
 
 from foveate.errors import DataError
 from foveate.models import load_model
+from foveate.models.checkpoint_file import check_state, read_state
 from foveate.models.load import FAMILIES
-from foveate.models.weights import check_state, read_state
 
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")

@@ -96,6 +96,41 @@ def test_the_fingerprint_is_that_of_the_weights(model):
     assert "random" in b.source
 
 
+def saved(tmp_path, name="vit_tiny_patch16_224", **options):
+    """A file of random weights, and its network."""
+    from foveate.models.weights import random_weights
+
+    net = random_weights(lambda: timm.create_model(name, num_classes=0, **options))
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    return str(tmp_path / "w.pt"), net
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"img_size": 32}, r"images of 32 x 32 pixels: append \?img_size=32&size=32"),
+        ({"patch_size": 32}, r"Append \?patch_size=32"),
+        ({"in_chans": 4}, r"images of 4 bands: append \?in_chans=4"),
+    ],
+)
+def test_the_option_that_weights_need_is_named(options, hint, tmp_path):
+    weights, _ = saved(tmp_path, **options)
+    with pytest.raises(DataError, match=hint):
+        build("timm:vit_tiny_patch16_224", weights=weights)
+
+
+def test_local_position_embeddings_are_resampled_to_another_size(tmp_path):
+    weights, _ = saved(tmp_path)
+    found = build("timm:vit_tiny_patch16_224?img_size=64&size=64", weights=weights)
+    expected = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64).eval()
+    resample = timm.models.vision_transformer.checkpoint_filter_fn
+    timm.models.load_checkpoint(expected, weights, filter_fn=resample)
+    x = (torch.from_numpy(BATCH.astype(np.float32)) / 255 - 0.5) / 0.5
+    x = torch.nn.functional.interpolate(x, (64, 64), mode="bicubic", antialias=True)
+    with torch.inference_mode():
+        near(found.embed(BATCH), expected(x).numpy())
+
+
 # --- tokens --------------------------------------------------------------------------------
 
 

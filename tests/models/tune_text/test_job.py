@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 
+from foveate.classify import ClassifyJob
 from foveate.errors import DataError, FoveateError, ParameterError, StorageError
 from foveate.models import bind, capabilities, load_model
 from foveate.models.heads import text_head
 from foveate.models.tune_text import TuneTextJob
 from foveate.pool import open_pool
+from foveate.report import write_report
 from foveate.testing import check_model
 
 torch = pytest.importorskip("torch")
@@ -71,6 +73,18 @@ def test_the_model_can_be_moved_and_used_on_other_images(patches, tuned, tmp_pat
     truth = [str(pool.ids[k]).split("/")[0] for k in (0, 15, 30)]
     called = {"bare_soil": "bare soil", "DenseForest": "dense forest", "openwater": "open water"}
     assert found == [called[t] for t in truth]
+
+
+def test_the_model_knows_the_images_that_it_was_tuned_on(patches, tuned, tmp_path):
+    shutil.copytree(patches / "images", tmp_path / "again")  # by content, wherever they lie
+    called = {"bare soil": ["bare_soil"], "dense forest": ["DenseForest"], "open water": []}
+    given = {
+        "model": f"tuned:{tuned.path}", "head": "sigmoid", "truth_from_folders": True,
+        "labels": {folder: [name] for name in called for folder in called[name] or ["openwater"]},
+    }  # fmt: skip
+    done = ClassifyJob(images=[str(tmp_path / "again")], **given).run(tmp_path / "run")
+    assert done.record["summary"]["truth"]["fitted"] == 30  # of 24 train, 6 val, 6 test
+    assert "30 of them were used to fit the model" in write_report(done.path).read_text()
 
 
 def test_a_tuned_model_passes_the_suite(tuned):

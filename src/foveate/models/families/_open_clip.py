@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import unknown_model
+from foveate.models.checkpoint_file import first_line, read_state
 from foveate.models.families._published import from_graft, is_graft
 from foveate.models.hub import described, fetch_file
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
-    first_line,
     put_state,
     random_weights,
-    read_state,
     read_weights,
     source_of,
     without_prefix,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import FoveateError, ParameterError
+from foveate.models.checkpoint_file import first_line
 from foveate.models.preprocess import read_size
-from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,6 +23,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec, TokenSpec
+from foveate.models.checkpoint_file import first_line
 from foveate.models.families._open_clip import (
     TEXT_WEIGHTS,
     check_name,
@@ -41,7 +42,7 @@ from foveate.models.preprocess import (
     tokenizer_hash,
 )
 from foveate.models.runtime import InferenceRunner
-from foveate.models.weights import check_weights, first_line, weights_hash
+from foveate.models.weights import check_weights, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,6 +10,8 @@ measured on one image, not looked up by name.
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from foveate.models.weights import (
     read_weights,
     source_of,
     weights_hash,
+    without_prefix,
 )
 from foveate.registry import suggest
 
@@ -387,9 +390,33 @@ def make_network(handle: ModelHandle, options: dict[str, Any], channels: int) ->
         ParameterError: timm cannot create the network.
     """
     net, source = _create(handle, options, channels)
-    if handle.weights:
-        _load_weights(net, handle)
+    if not handle.weights:
+        return net, source
+    state = without_decoder(read_weights(handle))
+    state = without_prefix(state, net.state_dict(), handle.weights)
+    side = options.get(_IMG_SIZE)
+    if side is None or _fits(net, state) or not hasattr(net, "set_input_size"):
+        _load_weights(net, state, handle)
+        return net, source
+    # Weights of the usual size: position embeddings are resampled, as timm does for those of the
+    # hub.
+    usual = {name: value for name, value in options.items() if name != _IMG_SIZE}
+    net, source = _create(handle, usual, channels)
+    _load_weights(net, state, handle)
+    net.set_input_size(img_size=side)
     return net, source
+
+
+_POSITIONS = "pos_embed"
+_IMG_SIZE = "img_size"  # an option of transformers of timm
+
+
+def _fits(net: Any, state: dict[str, torch.Tensor]) -> bool:
+    """Return whether the position embeddings of a file are those of a network."""
+    target = net.state_dict()
+    if _POSITIONS not in target or _POSITIONS not in state:
+        return True
+    return target[_POSITIONS].shape == state[_POSITIONS].shape
 
 
 def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
@@ -433,12 +460,38 @@ def _hub_file(name: str, handle: ModelHandle) -> Path | None:
     return fetch_file(cfg.hf_hub_id, [*named, *_HUB_FILES], name=str(handle))
 
 
-def _load_weights(net: Any, handle: ModelHandle) -> None:
+def _load_weights(net: Any, state: dict[str, torch.Tensor], handle: ModelHandle) -> None:
     """Load a state dict into the backbone; only a classifier or a decoder may remain unused."""
     classifier = net.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     roots = {head.split(".")[0] for head in heads}
-    state = without_decoder(read_weights(handle))
     put_state(
-        net, state, handle.weights, handle.name, spare=lambda name: name.split(".")[0] in roots
+        net,
+        state,
+        handle.weights,
+        handle.name,
+        spare=lambda name: name.split(".")[0] in roots,
+        resized=functools.partial(_shape_hint, net),
     )
+
+
+def _shape_hint(net: Any, name: str, given: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """Return the option with which a network has a parameter of the given shape; or ""."""
+    if len(given) == len(needed) == 4 and given[0] == needed[0]:
+        if given[2:] == needed[2:]:
+            return (
+                f"The file is for images of {given[1]} bands: append ?in_chans={given[1]} to the "
+                "model name, and select as many with --bands."
+            )
+        if name.startswith("patch_embed.") and given[1] == needed[1] and given[2] == given[3]:
+            return f"Append ?patch_size={given[2]} to the model name."
+    if name == _POSITIONS and len(given) == 3:
+        step = getattr(getattr(net, "patch_embed", None), "patch_size", (0,))[0]
+        grid = math.isqrt(given[1] - int(getattr(net, "num_prefix_tokens", 0)))
+        side = grid * step
+        if side:
+            return (
+                f"The file is for images of {side} x {side} pixels: append "
+                f"?img_size={side}&size={side} to the model name."
+            )
+    return ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.checkpoint_file import first_line
 from foveate.models.families.timm import check_options, finish, network_options
 from foveate.models.hub import fetch_file
 from foveate.models.preprocess import own_options, stated_channels
@@ -23,7 +24,6 @@ from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
     check_weights,
-    first_line,
     put_state,
     random_weights,
     read_weights,

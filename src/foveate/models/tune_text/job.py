@@ -136,7 +136,12 @@ class TuneTextJob(ModelJob):
                 run.path, embeddings, data, handle, settings,
                 dtype=pool.scenes[0].source.info.dtype,
                 sizes=(self.dim, self.width, self.layers), templates=templates, key=key,
-                captions=Path(self.captions).name if self.captions else "names of class folders",
+                about={
+                    "captions": (
+                        Path(self.captions).name if self.captions else "names of class folders"
+                    ),
+                    "scenes": _fingerprints(pool, np.union1d(data.rows("train"), data.rows("val"))),
+                },
                 device=self.device, progress=progress,
             )  # fmt: skip
 
@@ -180,6 +185,13 @@ def _scenes(pool: Pool) -> tuple[list[str], list[str]]:
     return pool.tiles.scene.tolist(), [str(tile).rsplit("/", 1)[0] for tile in pool.excluded]
 
 
+def _fingerprints(pool: Pool, rows: NDArray[np.int64]) -> list[str]:
+    """Return the sorted fingerprints of the images of tiles; see `store.tuned_on`."""
+    known = {scene.scene_id: scene.source.info.fingerprint for scene in pool.scenes}
+    assert pool.tiles is not None  # noqa: S101  (cut from images)
+    return sorted({known[scene] for scene in pool.tiles.scene[rows].tolist()})
+
+
 def _refuse_other(path: Path, key: str) -> None:
     """Refuse to overwrite a model that was tuned with other options.
 
@@ -198,7 +210,7 @@ def _refuse_other(path: Path, key: str) -> None:
 def _train(
     path: Path, embeddings: Embeddings, data: Dataset, handle: ModelHandle, settings: FitSettings,
     *, dtype: str, sizes: tuple[int, int, int], templates: Sequence[str] | None,
-    key: str, captions: str, device: str, progress: ProgressFn | None,
+    key: str, about: dict[str, Any], device: str, progress: ProgressFn | None,
 ) -> list[str]:  # fmt: skip
     from foveate.models.tune_text.network import CaptionTask, Shape
 
@@ -220,7 +232,7 @@ def _train(
         dtype=dtype,
         shape=shape,
         training={
-            "captions": captions,
+            **about,
             "images": int(train.size),
             "texts": len(texts.texts),
             "epochs": len(history.epochs),

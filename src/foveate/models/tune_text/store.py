@@ -27,6 +27,8 @@ from foveate.models.base import model_folder, read_format
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from foveate.models.base import ModelHandle
     from foveate.models.tune_text.network import Pair, Shape
 
@@ -142,6 +144,21 @@ def read_record(folder: Path) -> Record:
         shape=Shape(**content["shape"]),
         training=content["training"],
     )
+
+
+def tuned_on(folder: str | Path, fingerprints: Sequence[str]) -> list[bool]:
+    """Return which images a tuned model was trained or validated on.
+
+    Args:
+        folder: See `find`.
+        fingerprints: Fingerprints of image files (`SourceInfo.fingerprint`).
+
+    Returns:
+        One value per image; all False for a model of an earlier version, which did not store its
+        images.
+    """
+    known = set(read_record(find(folder)).training.get("scenes", ()))
+    return [fingerprint in known for fingerprint in fingerprints]
 
 
 def load_towers(folder: Path, record: Record) -> Pair:

@@ -10,8 +10,9 @@ import torch
 
 from foveate.errors import DataError
 from foveate.files import read_json, write_bytes, write_json
+from foveate.models.checkpoint_file import read_state
 from foveate.models.fit import FitSettings, fit
-from foveate.models.weights import put_state, random_weights, read_state
+from foveate.models.weights import put_state, random_weights
 from foveate.observe import dense
 from foveate.observe.networks.lr_fill import Fill, sums
 from foveate.observe.networks.predictor import Aligned

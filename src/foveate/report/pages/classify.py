@@ -71,11 +71,13 @@ def headlines(run: Classified) -> dict[str, Headline]:
     """Return the headline of the run, with the key ""."""
     counts = np.bincount(run.first, minlength=len(run.labels))
     most, truth = int(counts.argmax()), run.record["summary"].get("truth") or {}
+    head = str((run.record["summary"].get("head") or {}).get("kind") or "")
+    unlikely = int((run.probability < 0.5).sum()) if head == "sigmoid" else None
     found = Labelled(
         run.n, len(run.labels), int((counts == 0).sum()), run.labels[most], counts[most] / run.n,
         right(run.first, run.truth, run.scene, run.labels),
         str(truth.get("source") or "truth"), number(truth.get("mean_accuracy")),
-        int(truth.get("fitted") or 0),
+        int(truth.get("fitted") or 0), "probe" if head == "probe" else "model", unlikely,
     )  # fmt: skip
     return {"": labelled(found)}
 

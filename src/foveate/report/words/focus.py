@@ -171,6 +171,8 @@ def _chosen(result: Mapping[str, Any]) -> str:
     regions = len(result["regions"])
     text = human.plural(regions, "region")
     better, parents = higher(result), _count(result, "distinct_parents")
+    if result.get("all_alike"):
+        return f"{text}, chosen at random: all cells are alike"
     if regions > 1 and parents == 1:
         text += ", all of them parts of one cell"
         return f"{text}, while {_higher(better)}" if better else text
@@ -205,6 +207,10 @@ def _query(result: Mapping[str, Any]) -> list[str]:
         return []
     best, full = fit(asked, "best"), fit(asked, "full")
     rows = []
+    if "next" in ((result.get("answers") or {}).get("full") or {}):
+        rows.append(
+            "The fit is relative to the other labels: it is high, too, if none of them fits."
+        )
     if query_found(result) is False or number(asked.get("best")) <= number(asked.get("full")):
         rows.append(
             f"The best region fits \u201c{asked['text']}\u201d {best}, the whole image {full}: "

@@ -28,7 +28,10 @@ class Labelled(NamedTuple):
         right: Accuracy; None without ground truth.
         source: Source of the ground truth: "folders", "masks".
         by_class: Mean of the per-class accuracies; NaN if not known.
-        fitted: Number of the judged patches that the probe was fitted to.
+        fitted: Number of the judged patches that the model was fitted to.
+        by: What was fitted: "probe", or "model" for one that was tuned.
+        unlikely: Number of patches for which every label has a probability below 0.5; None where
+            the probabilities of the labels are relative to each other.
     """
 
     tiles: int
@@ -40,6 +43,8 @@ class Labelled(NamedTuple):
     source: str = ""
     by_class: float = math.nan
     fitted: int = 0
+    by: str = "probe"
+    unlikely: int | None = None
 
 
 def labelled(found: Labelled) -> Headline:
@@ -50,13 +55,21 @@ def labelled(found: Labelled) -> Headline:
         count = human.plural(found.labels, "label")
         verb = "was" if found.absent == 1 else "were"
         notes[0] += f" {human.count(found.absent)} of {count} {verb} assigned to no patch."
+    if found.unlikely:
+        some = human.count(found.unlikely) if found.unlikely < found.tiles else "all"
+        notes.insert(
+            0,
+            f"For {some} of {patches} every label is improbable (below 50{human.GAP}%): they are "
+            "listed under the least improbable one.",
+        )
     if found.right is None:
         of = human.plural(found.labels, "label")
         return Headline(f"{patches}, {of}; the accuracy is not known", (*notes,))
     text = _right(found.right, human.plural(found.right.judged, "patch", "patches"))
     texts = _about(found.right, found.labels)
     if found.fitted:
-        text, texts = f"{text}; {_fitted(found)}", [_NO_EVIDENCE, *texts]
+        no_evidence = _NO_EVIDENCE.format(by=found.by)
+        text, texts = f"{text}; {_fitted(found)}", [no_evidence, *texts]
     if math.isfinite(found.by_class):
         texts.append(
             f"Ground truth: {found.source}. The mean accuracy per class is "
@@ -66,18 +79,18 @@ def labelled(found: Labelled) -> Headline:
 
 
 _NO_EVIDENCE = (
-    "The accuracy of a probe on patches that it was fitted to says little about other images: "
+    "The accuracy of a {by} on patches that it was fitted to says little about other images: "
     "classify images that it was not fitted to."
 )
 
 
 def _fitted(found: Labelled) -> str:
-    """Return how many of the judged patches the probe was fitted to."""
+    """Return how many of the judged patches the probe or model was fitted to."""
     judged = 0 if found.right is None else found.right.judged
     if found.fitted >= judged:
-        return "the probe was fitted to these patches"
+        return f"the {found.by} was fitted to these patches"
     verb = "was" if found.fitted == 1 else "were"
-    return f"{human.count(found.fitted)} of them {verb} used to fit the probe"
+    return f"{human.count(found.fitted)} of them {verb} used to fit the {found.by}"
 
 
 def answered(right: Right, judged: str) -> Headline:

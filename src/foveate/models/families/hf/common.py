@@ -9,16 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
+from foveate.models.checkpoint_file import first_line, refuse_pointer
 from foveate.models.preprocess import OPTIONS, Preprocess
 from foveate.models.runtime import InferenceRunner
-from foveate.models.weights import (
-    common_prefixes,
-    first_line,
-    mismatch_error,
-    random_weights,
-    refuse_pointer,
-    weights_hash,
-)
+from foveate.models.weights import common_prefixes, mismatch_error, random_weights, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foveate.errors import DataError, ParameterError
 from foveate.models import hub
-from foveate.models.weights import first_line, source_of
+from foveate.models.checkpoint_file import first_line
+from foveate.models.weights import source_of
 from foveate.registry import Registry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.weights import first_line
+from foveate.models.checkpoint_file import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

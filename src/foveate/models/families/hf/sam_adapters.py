@@ -27,6 +27,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.models.base import check_bands
+from foveate.models.checkpoint_file import read_state
 from foveate.models.families.hf.common import (
     ImageSettings,
     check_options,
@@ -37,7 +38,7 @@ from foveate.models.families.hf.common import (
 from foveate.models.families.hf.sam import Sam
 from foveate.models.preprocess import check_boxes
 from foveate.models.runtime import InferenceRunner
-from foveate.models.weights import read_state, source_of
+from foveate.models.weights import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
