@@ -73,6 +73,11 @@ def test_split_cuts_every_scene_exactly(folder):
     assert pool.tiles.pixels.sum() == 2 * 40 * 56
 
 
+def test_a_tile_of_0_is_the_whole_image(folder):
+    whole = open_pool(folder / "images", tile=0)
+    assert whole.ids.tolist() == open_pool(folder / "images", split=(1, 1)).ids.tolist()
+
+
 def test_area_and_bytes_of_a_georeferenced_scene(folder):
     pool = open_pool(folder / "images", tile=20, edge="drop")
     costs = pool.costs()

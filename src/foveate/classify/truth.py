@@ -45,7 +45,8 @@ def folder_truth(pool: Pool, names: Sequence[str]) -> NDArray[np.int64]:
                 f"the image {scene.scene_id!r} is in the folder {folder!r}, which is not a label",
                 f"Labels: {', '.join(names[:8])}{' ...' if len(names) > 8 else '.'}",
                 suggest(folder, names)
-                or "Move every image to a folder with the name of its class.",
+                or f"Add {folder!r} to the labels, or leave out its images: every image must be in "
+                "a folder with the name of its class.",
             )
         truth[rows] = number
     return truth

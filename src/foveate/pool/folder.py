@@ -82,7 +82,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
             resampled (bilinear) to the grid of the image, and appended to its bands.
         stack: Endings of file names that are bands of one scene, in order: ``("B4", "B3")``
             stacks ``scene_B4.tif`` and ``scene_B3.tif``.
-        tile: Side of a tile in pixels.
+        tile: Side of a tile in pixels; 0: whole images.
         stride: Step between tiles in pixels; the side of a tile if None.
         edge: "shift", "drop", "pad" or "clip"; see `Grid`.
         split: ``(rows, cols)`` into which every scene is cut, instead of `tile` and `stride`.
@@ -107,6 +107,8 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         ParameterError: The grid is invalid.
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
+    if tile == 0 and split is None and coordinates is None:
+        split = (1, 1)
     paired = pair_files(images, masks, extra, stack, mask_suffix, search=search)
     pool = open_rows(
         paired.rows, classes=classes, tile=tile, stride=stride, edge=edge, split=split,
