@@ -221,7 +221,8 @@ def figures(one: dict) -> str:
         took = seconds.get(method)
         last = "" if took is None else f"{took:.1f}"
         lines.append(f"| `{method}` | {' | '.join(cells)} | {last} |")
-    noise = [f"{entry['floor'][sampler]:.3f}" for sampler in samplers for entry in entries]
+    floors = [entry["floor"].get(sampler) for sampler in samplers for entry in entries]
+    noise = ["" if floor is None else f"{floor:.3f}" for floor in floors]  # none at 100 %
     lines.append(f"| *noise (sd)* | {' | '.join(noise)} | |")
     return "\n".join(lines) + "\n"
 
