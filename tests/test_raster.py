@@ -344,6 +344,27 @@ def test_many_files_do_not_keep_many_handles(tmp_path):
     assert not datasets._open.datasets
 
 
+def test_local_and_remote_files_close_only_their_own_kind(monkeypatch):
+    class Opened:
+        def __init__(self, key):
+            self.key = key
+
+        def close(self):
+            closed.append(self.key)
+
+    closed = []
+    close_files()
+    monkeypatch.setattr(datasets, "_open_new", Opened)
+    monkeypatch.setattr(datasets, "_stamp", lambda _: (1,))
+    far = [f"https://example.org/{i}.tif" for i in range(datasets._OPEN_REMOTE)]
+    near = [f"{i}.tif" for i in range(datasets._OPEN_FILES + 1)]
+    for key in [*far, *near]:
+        with datasets.open_dataset(key):
+            pass
+    assert closed == near[:1]
+    close_files()
+
+
 def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
     path = tmp_path / "a.tif"
     old = write(path, np.full((1, 4, 4), 1, np.uint8))

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from foveate.errors import DataError
 from foveate.grid import Window
-from foveate.raster import ArraySource, FileSource, write_cog
-from foveate.raster.warped import read_onto, window_onto
+from foveate.raster import ArraySource, FileSource, close_files, write_cog
+from foveate.raster.warped import bad_share, read_onto, window_onto
 
 UTM = "EPSG:32633"
 DRAW = np.random.default_rng(0)
@@ -169,6 +170,20 @@ def test_overviews_of_a_file_are_not_read(tmp_path):
     found = read_onto(FileSource(str(tmp_path / "a.tif")), _box(8, 500_000, 5_600_000, 128))
     wanted = fine.reshape(128, 8, 128, 8).mean(axis=(1, 3))
     assert np.abs(found.data[0] - wanted).max() <= 0.5 + 1e-3
+
+
+def test_a_truncated_raster_of_excluded_areas_is_refused(tmp_path):
+    path = tmp_path / "a.jpg"
+    size = {"count": 1, "height": 300, "width": 300, "dtype": "uint8"}
+    geo = {"crs": UTM, "transform": SOURCE.geobox.affine}
+    with rasterio.open(path, "w", driver="JPEG", **size, **geo) as file:
+        file.write(NOISE[:1])
+    window = Window(200, 0, 100, 100)
+    assert bad_share(str(path), SOURCE.geobox, [window])[0] > 0.9
+    close_files()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with pytest.raises(DataError, match="truncated"):
+        bad_share(str(path), SOURCE.geobox, [window])
 
 
 def test_a_raster_without_a_place_is_refused():

@@ -1,5 +1,6 @@
 """Remote files on a local test server, compared with the same files on disk."""
 
+import contextlib
 import itertools
 import pickle
 import threading
@@ -262,6 +263,24 @@ def test_permanent_fault_raises_and_nothing_wrong_is_cached(one, fault, message,
     assert raised.value.__cause__ is None
     web.faults = []
     np.testing.assert_array_equal(far.read(window).data, FileSource(str(path)).read(window).data)
+
+
+def test_error_of_a_file_is_not_raised_for_the_next(one):
+    web, path = one
+    url = f"{web.url}/x.tif"
+
+    def interrupted():
+        with open_dataset(url) as dataset:
+            web.faults = [("/x.tif", 403)] * 100
+            with contextlib.suppress(rasterio.errors.RasterioIOError):
+                dataset.read(window=((300, 400), (300, 400)))
+            raise ValueError("interrupted")
+
+    with pytest.raises(ValueError, match="interrupted"):
+        interrupted()
+    web.faults = []
+    with open_dataset(url) as dataset, rasterio.open(path) as near:
+        np.testing.assert_array_equal(dataset.read(), near.read())
 
 
 def test_error_of_a_thread_does_not_keep_files_open(one):

@@ -61,9 +61,7 @@ def open_dataset(path: str) -> Generator[rasterio.DatasetReader]:
                 stamp = _stamp(key)  # before opening: a file replaced meanwhile is reopened
                 dataset = _open_new(key)
                 _open.datasets[key] = (stamp, dataset)
-            max_open = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
-            while len(_open.datasets) > max_open:
-                _close(next(iter(_open.datasets)))  # the one used longest ago
+                _close_oldest(remote=is_url(key))
             yield dataset
             _raise_failure(key)
     except rasterio.errors.RasterioError as error:
@@ -74,6 +72,10 @@ def open_dataset(path: str) -> Generator[rasterio.DatasetReader]:
             "The file is missing, truncated or not a raster that GDAL can read.",
             "Replace the file, or move it out of the folder.",
         ) from error
+    except BaseException:
+        with contextlib.suppress(FoveateError):
+            _raise_failure(key)  # otherwise it would be raised for the next file
+        raise
 
 
 def read_bands(
@@ -137,6 +139,13 @@ def _stamp(path: str) -> tuple[int, ...]:
     except OSError:
         return (os.getpid(),)
     return (os.getpid(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+def _close_oldest(*, remote: bool) -> None:
+    """Close the datasets of local or of remote files used longest ago, if there are too many."""
+    keys = [key for key in _open.datasets if is_url(key) == remote]
+    for key in keys[: -(_OPEN_REMOTE if remote else _OPEN_FILES)]:
+        _close(key)
 
 
 def _close(key: str) -> None:

@@ -346,8 +346,6 @@ class FileSource(BaseSource):
 
 def _content(path: str, dataset: rasterio.DatasetReader) -> str:
     """Hash the file of a raster, its sidecars, and the source files of a VRT."""
-    import rasterio
-
     if is_url(path):
         opened = open_object(path)
         there = [[name, vars(meta)] for name, meta in sorted(opened.beside.items()) if meta]
@@ -355,7 +353,7 @@ def _content(path: str, dataset: rasterio.DatasetReader) -> str:
     parts = []
     for name in dataset.files:
         if name != path and name.lower().endswith(".vrt"):
-            with rasterio.open(name) as inner:
+            with open_dataset(name) as inner:
                 parts.append(_content(name, inner))
         else:
             # Only the name of a part inside an archive or behind a URL is hashed.

@@ -9,8 +9,8 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import printable
 from foveate.grid import Window
-from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster
+from foveate.raster.datasets import open_dataset
 from foveate.raster.ground import one_crs, onto
 from foveate.raster.place import in_degrees, transformer, turn
 from foveate.raster.windows import clip, nothing, paste
@@ -274,32 +274,24 @@ def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.
     Raises:
         DataError: The raster cannot be read, has no CRS or no geotransform, or several bands.
     """
-    import rasterio
     from affine import Affine
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
     share = np.zeros(len(windows))
-    try:
-        with rasterio.open(gdal_name(path)) as dataset:
-            _check_excluding(dataset, path)
-            crs = dataset.crs.to_wkt()
-            turns = (0.0, -turn(crs), turn(crs)) if in_degrees(crs) else (0.0,)
-            for shift in turns:  # a window across 180 degrees has parts at both ends of the raster
-                with WarpedVRT(
-                    dataset, crs=str(grid.crs), transform=grid.affine, height=grid.shape[0],
-                    width=grid.shape[1], resampling=Resampling.nearest, add_alpha=False,
-                    src_crs=dataset.crs,
-                    src_transform=Affine.translation(shift, 0) @ dataset.transform,
-                ) as warped:  # fmt: skip
-                    for i, window in enumerate(windows):
-                        share[i] += _bad(warped, window)
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"cannot read the raster {printable(path)!r}: {error}",
-            "Excluded areas must be polygons or a raster.",
-            "Check the path.",
-        ) from error  # fmt: skip
+    with open_dataset(path) as dataset:
+        _check_excluding(dataset, path)
+        crs = dataset.crs.to_wkt()
+        turns = (0.0, -turn(crs), turn(crs)) if in_degrees(crs) else (0.0,)
+        for shift in turns:  # a window across 180 degrees has parts at both ends of the raster
+            with WarpedVRT(
+                dataset, crs=str(grid.crs), transform=grid.affine, height=grid.shape[0],
+                width=grid.shape[1], resampling=Resampling.nearest, add_alpha=False,
+                src_crs=dataset.crs,
+                src_transform=Affine.translation(shift, 0) @ dataset.transform,
+            ) as warped:  # fmt: skip
+                for i, window in enumerate(windows):
+                    share[i] += _bad(warped, window)
     return np.minimum(share, 1)
 
 
