@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError
-from foveate.registry import suggest
+from foveate.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -66,19 +63,6 @@ def known(result: NDArray[Any], what: str) -> NDArray[Any]:
     """
     _check_finite(result, what)
     return result
-
-
-def choose(given: str, allowed: Iterable[str], what: str) -> None:
-    """Check that a name is allowed.
-
-    Raises:
-        ParameterError: The name is not allowed; the message suggests a similar name.
-    """
-    names = list(allowed)
-    if given not in names:
-        raise ParameterError(
-            f"{what}={given!r}", f"Allowed: {', '.join(names)}.", suggest(str(given), names)
-        )
 
 
 def _check_finite(array: NDArray[Any], what: str) -> None:

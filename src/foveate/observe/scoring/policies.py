@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe._check import choose, finite
+from foveate.observe._check import finite
 from foveate.observe.scoring.targets import TARGETS
 from foveate.pool.pool import Pool
-from foveate.registry import suggest
+from foveate.registry import check_choice, suggest
 from foveate.seeds import tie_keys
 from foveate.select.method import Method, Methods
 from foveate.select.sampling import order_by_score
@@ -206,7 +206,7 @@ class ColumnPolicy(Policy):
 
     def __post_init__(self) -> None:
         """Check the need only; the function takes the column by position, not by name."""
-        choose(self.needs[0], NEEDS, "needs")
+        check_choice("needs", self.needs[0], NEEDS)
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe._check import choose, finite, known
+from foveate.observe._check import finite, known
 from foveate.observe.scoring.calibration import Calibration
+from foveate.registry import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,7 +64,7 @@ class Scale:
             ParameterError: The kind is unknown.
             DataError: There are no values, or values are not finite.
         """
-        choose(kind, _SCALES, "kind")
+        check_choice("kind", kind, _SCALES)
         v = finite(values, "values", (None,))
         if not v.size:
             raise DataError("no values to fit a scale on", "At least one tile is required.")
@@ -163,7 +164,7 @@ class Similarity:
             ParameterError: The kind is unknown.
             DataError: Shapes do not match, scores are not finite, or out of range for the kind.
         """
-        choose(kind, _KINDS, "similarity")
+        check_choice("similarity", kind, _KINDS)
         x = _scores(hr, reference, kind)
         if x.shape[1] == 0:
             raise DataError("no tiles to fit a similarity on", "At least one tile is required.")
@@ -234,8 +235,8 @@ def semantic_gain(
         ParameterError: An option is unknown, or `fitted` has another kind.
         DataError: Shapes do not match, scores are not finite, or out of range for the kind.
     """
-    choose(similarity, _KINDS, "similarity")
-    choose(over, ("sum", "max"), "over")
+    check_choice("similarity", similarity, _KINDS)
+    check_choice("over", over, ("sum", "max"))
     if not (np.isfinite(lam) and lam >= 0):
         raise ParameterError(
             f"lam={lam}", "The weight of the reference must be >= 0.", "For example lam=1."
@@ -406,7 +407,7 @@ def combine(
     >>> combine("product", [0.5, 1.0], [0.5, 0.0]).tolist()
     [0.25, 0.0]
     """
-    choose(form, TARGETS, "form")
+    check_choice("form", form, TARGETS)
     given = {
         "structural": structural, "semantic": semantic,
         "task_delta": task_delta, "surprise": surprise,

@@ -17,13 +17,12 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_text, write_bytes, write_geojson
 from foveate.models.heads import same_name
-from foveate.observe._check import choose
 from foveate.observe.data.labels import not_located, present, read_objects
 from foveate.observe.data.pairs import prepared_job
 from foveate.observe.options import Quantity
 from foveate.pool.antimeridian import middles
 from foveate.pool.names import Names
-from foveate.registry import suggest
+from foveate.registry import check_choice, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +91,7 @@ def amounts(
         ParameterError: The concept or the quantity is unknown.
         DataError: There are no labels for this quantity of the concept.
     """
-    choose(of, get_args(Quantity), "of")
+    check_choice("of", of, get_args(Quantity))
     concept = concept_of(pairs, what)
     if of == "area":
         return _areas(pairs.pool, concept)
