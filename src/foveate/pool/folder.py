@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,9 +111,8 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         split = (1, 1)
     paired = pair_files(images, masks, extra, stack, mask_suffix, search=search)
     pool = open_rows(
-        paired.rows, classes=classes, tile=tile, stride=stride, edge=edge, split=split,
-        coordinates=coordinates, nodata=nodata, bands=bands, notes=paired.notes,
-        on_error=on_error,
+        paired.rows, Cutting(tile, stride, edge, split, coordinates), classes=classes,
+        nodata=nodata, bands=bands, notes=paired.notes, on_error=on_error,
     )  # fmt: skip
     if not measure:
         return pool
@@ -123,15 +122,48 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """How scenes are cut into tiles; see `open_pool`."""
+
+    tile: int = 256
+    stride: int | None = None
+    edge: Edge = "shift"
+    split: tuple[int, int] | None = None
+    coordinates: str | Path | None = None
+
+    def tiles(self, scenes: Sequence[Scene]) -> Tiles:
+        """Return the tiles of scenes.
+
+        Raises:
+            DataError: There are none, or the coordinate list does not match the scenes.
+            ParameterError: The grid is invalid.
+        """
+        if self.coordinates is not None:
+            tiles = _listed(scenes, self.coordinates, self.tile)
+        else:
+            tiles = Tiles.concat([self._grid(s).tiles(s.scene_id) for s in scenes])
+        if not len(tiles):
+            raise DataError(
+                f"no tile of {self.tile} px fits into any of the {len(scenes)} scenes",
+                "With edge 'drop', scenes smaller than a tile have no tiles.",
+                "Use smaller tiles (--tile 128, tile=128), or edge 'shift' (--edge shift, "
+                "edge='shift').",
+            )
+        return tiles
+
+    def _grid(self, scene: Scene) -> Grid:
+        info = scene.source.info
+        if self.split is not None:
+            return Grid.split(info.shape, *self.split, geobox=info.geobox)
+        return Grid(info.shape, self.tile, self.stride, self.edge, info.geobox)
+
+
 def open_rows(
     rows: Sequence[Row],
+    cutting: Cutting,
     *,
     classes: str | Path | Legend | None = None,
-    tile: int = 256,
-    stride: int | None = None,
-    edge: Edge = "shift",
-    split: tuple[int, int] | None = None,
-    coordinates: str | Path | None = None,
     nodata: float | None = None,
     bands: Sequence[int] | None = None,
     notes: Sequence[Note] = (),
@@ -141,12 +173,8 @@ def open_rows(
 
     Args:
         rows: The files of each scene.
+        cutting: How scenes are cut.
         classes: As for `open_pool`.
-        tile: As for `open_pool`.
-        stride: As for `open_pool`.
-        edge: As for `open_pool`.
-        split: As for `open_pool`.
-        coordinates: As for `open_pool`.
         nodata: As for `open_pool`.
         bands: As for `open_pool`.
         notes: Existing notes on the files.
@@ -190,17 +218,7 @@ def open_rows(
     all_notes = [
         *notes, *check_place(scenes), *note_readings(scenes), *values, *note_unplanned(scenes)
     ]  # fmt: skip
-    if coordinates is not None:
-        tiles = _listed(scenes, coordinates, tile)
-    else:
-        tiles = Tiles.concat([_cut(s, tile, stride, edge, split) for s in scenes])
-    if not len(tiles):
-        raise DataError(
-            f"no tile of {tile} px fits into any of the {len(scenes)} scenes",
-            "With edge 'drop', scenes smaller than a tile have no tiles.",
-            "Use smaller tiles (--tile 128, tile=128), or edge 'shift' (--edge shift, "
-            "edge='shift').",
-        )
+    tiles = cutting.tiles(scenes)
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
     tiles = tiles.take(order)
@@ -268,19 +286,7 @@ def _check_copies(scenes: Sequence[Scene]) -> None:
             )
 
 
-def _cut(
-    scene: Scene, tile: int, stride: int | None, edge: Edge, split: tuple[int, int] | None
-) -> Tiles:
-    info = scene.source.info
-    grid = (
-        Grid(info.shape, tile, stride, edge, info.geobox)
-        if split is None
-        else Grid.split(info.shape, *split, geobox=info.geobox)
-    )
-    return grid.tiles(scene.scene_id)
-
-
-def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
+def _listed(scenes: Sequence[Scene], path: str | Path, tile: int) -> Tiles:
     """Return the tiles of a coordinate list, matched to the scenes by name."""
     tiles = read_coordinates(path, tile).tiles
     by_id = {s.scene_id: s for s in scenes}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
+from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 
 if TYPE_CHECKING:
@@ -225,10 +226,7 @@ def _checked(
 ) -> NDArray[np.uint64]:
     """Validate the arguments of both functions, and return the (n,) keys."""
     _checked_k(k)
-    if normaliser not in get_args(Normaliser):
-        raise ParameterError(
-            f"normaliser {normaliser!r}", f"Allowed: {', '.join(get_args(Normaliser))}."
-        )
+    check_choice("normaliser", normaliser, get_args(Normaliser))
     if relevant.shape != scores.shape:
         raise DataError(
             f"scores of shape {scores.shape} and relevance of shape {relevant.shape}",

@@ -12,7 +12,7 @@ from foveate.bench.curate.datasets import find_dataset
 from foveate.bench.curate.design import check_alike, folds_of, joined_pools, split_pair
 from foveate.errors import ParameterError
 from foveate.models.load import load_model
-from foveate.pool.folder import open_rows
+from foveate.pool.folder import Cutting, open_rows
 from foveate.pool.pairing import pair_files
 from foveate.pool.step import measure
 from foveate.seeds import tie_keys
@@ -158,10 +158,11 @@ def open_headers(job: CurateBenchJob) -> Headers:
         else:
             continue
         evaluates = name in ("test", "val")
+        edge = "shift" if evaluates and job.edge == "drop" else job.edge
         pools[name] = open_rows(
-            rows, classes=job.classes or (found.legend if found else None), tile=job.tile or 0,
-            stride=job.stride, edge="shift" if evaluates and job.edge == "drop" else job.edge,
-            nodata=job.nodata, bands=job.bands or None, notes=notes,
+            rows, Cutting(job.tile or 0, job.stride, edge),
+            classes=job.classes or (found.legend if found else None), nodata=job.nodata,
+            bands=job.bands or None, notes=notes,
         )  # fmt: skip
     if "train" in pools:
         check_alike(pools)
