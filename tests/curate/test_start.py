@@ -99,6 +99,9 @@ def test_lists_of_every_kind(tmp_path):
     (tmp_path / "names.txt").write_text("#5/a\nl\u2028s/b\n")  # names of files
     assert read_start([tmp_path / "names.txt"]).tolist() == ["#5/a", "l\u2028s/b"]
     (tmp_path / "none.txt").write_text("\n")
+    (tmp_path / "semi.csv").write_text("tile_id;who\n001;me\n")
+    with pytest.raises(DataError, match="separated by semicolons"):
+        read_start([tmp_path / "semi.csv"])
     pq.write_table(pa.table({"x": [7]}), tmp_path / "x.parquet")
     for name, said in (("none.txt", "is empty"), ("x.parquet", "no column of ids"),
                        ("gone.txt", "cannot read"), (".", "holds no run")):  # fmt: skip

@@ -167,6 +167,22 @@ def test_each_file_has_its_own_crs(tmp_path, zones, arrow):
     np.testing.assert_allclose(found[:, 3], 50.01, atol=1e-5)
 
 
+@row("vectors-srid")
+def test_wkb_with_an_srid(tmp_path):
+    _, field, shape = geometry(6, "EPSG:32632")
+    for srid, known in ((32632, True), (0, False), (999999, False)):
+        ewkb = shapely.to_wkb(shapely.set_srid(shapely.from_wkb(shape), srid), include_srid=True)
+        table = pa.table({"id": ["a"], "v": [[1.0, 2.0]]})
+        pq.write_table(
+            table.append_column(field, pa.array([ewkb], pa.binary())), tmp_path / "e.parquet"
+        )
+        pool, _ = open_embeddings(tmp_path / "e.parquet")
+        assert (pool.outlines is not None) == known == (not pool.notes)
+        if known:
+            found = shapely.from_wkb(pool.outlines[0].as_py()).bounds
+            np.testing.assert_allclose(found[0], 6, atol=1e-7)
+
+
 @row("vectors-types")
 def test_files_of_different_types(tmp_path):
     for number, value in enumerate((1, "x")):

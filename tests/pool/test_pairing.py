@@ -175,7 +175,7 @@ def test_an_image_and_mask_of_different_size(picture, tmp_path):
 def test_mixed_bands_and_dtypes(picture, tmp_path):
     picture("bands/a.png")
     picture("bands/b.png", np.ones((16, 16)))
-    with pytest.raises(DataError, match="'a' has 3 bands, 'b' has 1"):
+    with pytest.raises(DataError, match=r"'a' has 3 bands, 'b' has 1.*--bands.*gdal_translate"):
         open_(tmp_path, "bands", None)
     assert len(open_(tmp_path, "bands", None, bands=[1])) == 2
     from foveate.raster import write_cog

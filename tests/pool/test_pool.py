@@ -131,6 +131,7 @@ def test_a_pool_of_listed_patches(folder, line):
     [
         ("city c 0 0 1", "the image 'city/c' of the coordinate list"),
         ("city a 30 0 1", "40 x 56 pixels"),
+        ("city a 9 0 1\na 1 a 9 0 .5\ncity a 0 0 1", r"1 patch more than once.*'a/y000009_x000000"),
     ],
 )
 def test_a_list_for_other_images(folder, line, text):

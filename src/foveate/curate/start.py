@@ -89,7 +89,7 @@ def read_ids(path: Path) -> list[str]:
     # Names of files may contain other line breaks of Unicode, and begin with a hash.
     lines = [line.strip() for line in re.split(r"[\r\n]+", read_text(path, "list of tiles"))]
     lines = [line for line in lines if line and not (line + " ").startswith("# ")]
-    first = [cell.strip().strip('"') for cell in lines[0].split(",")] if lines else []
+    first = [cell.strip().strip('"') for cell in re.split(r"[,;\t]", lines[0])] if lines else []
     if set(first) & set(IDS):
         return _column(read_table(path), name)
     if not lines:

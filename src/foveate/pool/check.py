@@ -49,8 +49,8 @@ def check_alike(scenes: Sequence[Scene], bands: Sequence[int] | None) -> None:
                 f"{scenes[0].scene_id!r} has {first.bands} bands, {scene.scene_id!r} has "
                 f"{info.bands}",
                 "All images of a pool must have the same number of bands.",
-                "Select bands that exist in all images (--bands 1,2,3, bands=[1, 2, 3]), or split "
-                "the folder.",
+                "Select bands that exist in all images (--bands 1,2,3, bands=[1, 2, 3]; for "
+                "observe prepare: gdal_translate -b 1 -b 2 -b 3 IN OUT), or split the folder.",
             )
         if bands is not None and not 1 <= min(bands) <= max(bands) <= info.bands:
             raise ParameterError(

@@ -23,6 +23,7 @@ from foveate.pool.scan import OnError, scan
 from foveate.pool.stac.columns import item_columns
 from foveate.raster import FileSource, LabelValues, Source, StackSource
 from foveate.remote import open_together
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -305,4 +306,13 @@ def _listed(scenes: Sequence[Scene], path: str | Path, tile: int) -> Tiles:
             )
         windows = np.stack([inside.y, inside.x, inside.h, inside.w], axis=1)
         tables.append(Tiles.of(scene.scene_id, windows))
-    return Tiles.concat(tables)
+    found = Tiles.concat(tables)
+    values, times = np.unique(found.tile_id, return_counts=True)
+    if (repeated := times > 1).any():
+        raise DataError(
+            f"the coordinate list has {plural(int(repeated.sum()), 'patch', 'patches')} more than "
+            f"once, the first is {str(values[repeated][0])!r}",
+            "Each patch may be listed once.",
+            "Remove the other lines.",
+        )
+    return found

@@ -72,6 +72,7 @@ def read_outlines(
     if crs is None:
         return None, "the CRS of the geometry is declared as unknown"
     crs = crs if isinstance(crs, str) else json.dumps(crs)
+    crs = crs or _of_srid(_shapes(column.slice(0, _BLOCK).combine_chunks(), name))
     move = transformer(crs, WGS84) if crs else None
     if crs and move is None:
         return None, "the CRS of the geometry cannot be converted to longitude and latitude"
@@ -91,6 +92,14 @@ def read_outlines(
             )
         parts.append(pa.array(shapely.to_wkb(cut(shapely.force_2d(shapes))), pa.binary()))
     return pa.concat_arrays(parts) if parts else pa.array([], pa.binary()), ""
+
+
+def _of_srid(shapes: NDArray[np.object_]) -> str:
+    """Return the CRS of the SRID that all shapes have (EWKB, as PostGIS writes it), or ""."""
+    import shapely
+
+    codes = np.unique(shapely.get_srid(shapes))
+    return f"EPSG:{codes[0]}" if codes.size == 1 and codes[0] > 0 else ""
 
 
 def moved(shapes: NDArray[np.object_], move: Transformer, crs: str) -> NDArray[np.object_]:
