@@ -108,6 +108,14 @@ def test_smaller_is_averaged_and_larger_is_smooth(scene):
     assert source.read(Window(0, 0, 4, 4), out_shape=(8, 8)).data.shape == (3, 8, 8)
 
 
+@pytest.mark.parametrize("part", [0, 1, 2, 3, 4])
+def test_booleans_are_rounded(part):
+    cell = (np.arange(4) < part).reshape(1, 2, 2)
+    small = ArraySource(np.tile(cell, (1, 3, 3))).read(out_shape=(3, 3)).data
+    assert small.dtype == bool
+    assert (small == (part > 2)).all()
+
+
 def test_nodata_is_a_mask(tmp_path):
     data = RNG.integers(1, 9, (2, 8, 8)).astype(np.int16)
     data[:, 0, :3] = -1

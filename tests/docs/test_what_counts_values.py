@@ -265,6 +265,14 @@ def test_a_scale_that_cannot_be_is_ignored(tmp_path, scale):
     assert [n.topic for n in notes] == ["values"]
 
 
+def test_the_scale_that_cannot_be_is_named(tmp_path):
+    path = tif(tmp_path / "a.tif", np.ones((3, 8, 8), np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (1.0, 1e40, 2.0), (0.0, 5.0, 0.0)
+    (remark,) = FileSource(str(path)).info.remarks
+    assert remark.value == "(1e+40, 5.0)"
+
+
 @row("complex")
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_complex_numbers_are_refused(tmp_path, dtype):

@@ -71,7 +71,7 @@ def _header(path: str, dataset: rasterio.DatasetReader, *, georeferenced: bool) 
     if tags.transparent:
         nodata = (None,) * dataset.count
     scaling = tuple(zip(dataset.scales, dataset.offsets, strict=True))
-    usable = all(1 / _VAST < abs(s) < _VAST and abs(o) < _VAST for s, o in scaling)
+    broken = [(s, o) for s, o in scaling if not (1 / _VAST < abs(s) < _VAST and abs(o) < _VAST)]
     compression = (structure.get("COMPRESSION", ""), of_band.get("COMPRESSION", ""))
     return FileHeader(
         driver=dataset.driver,
@@ -86,8 +86,8 @@ def _header(path: str, dataset: rasterio.DatasetReader, *, georeferenced: bool) 
         palette=palette,
         bits=int(of_band.get("NBITS", 0)) if dataset.dtypes[0] == "uint8" else 0,
         white_is_zero=white_is_zero,
-        scaling=scaling if usable and set(scaling) != {(1.0, 0.0)} else (),
-        unscalable="" if usable else str(scaling[0]),
+        scaling=() if broken or set(scaling) == {(1.0, 0.0)} else scaling,
+        unscalable=str(broken[0]) if broken else "",
         orientation=orientation,
         lossy=any(c in _LOSSY for c in compression)
         or structure.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY"),

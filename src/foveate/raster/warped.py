@@ -219,7 +219,7 @@ def _reproject(
         out = _warp(given, info, window, grid, kernel, outside=np.nan)
         finite = np.isfinite(out)
         valid &= finite
-        whole = np.issubdtype(data.dtype, np.integer)
+        whole = not np.issubdtype(data.dtype, np.floating)
         data[band][finite] = np.rint(out[finite]) if whole else out[finite]
     return Raster(data, valid)
 

@@ -139,7 +139,7 @@ def taps(
 def blend(raster: Raster, rows: Taps, cols: Taps) -> Raster:
     """Resample a raster by the `taps` of its rows and columns."""
     found, weight = weigh(raster, rows, cols)
-    if np.issubdtype(raster.data.dtype, np.integer):
+    if not np.issubdtype(raster.data.dtype, np.floating):
         found = np.rint(found)
     return Raster(found.astype(raster.data.dtype), weight >= HALF)
 
