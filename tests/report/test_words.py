@@ -131,6 +131,7 @@ def test_labels_that_no_patch_fits_are_not_claimed():
     found = Labelled(48, 1, 0, "forest", 1.0, unlikely=30)
     lines = labels.labelled(found).lines
     assert lines[1].startswith("For 30 of 48 patches every label is improbable (below 50")
+    assert lines[2] == "The most common label is forest: 100 %."
     assert labels.labelled(found._replace(unlikely=48)).lines[1].startswith("For all of 48 patches")
     assert not any("improbable" in x for x in labels.labelled(found._replace(unlikely=0)).lines)
 

@@ -84,7 +84,9 @@ def test_the_model_knows_the_images_that_it_was_tuned_on(patches, tuned, tmp_pat
     }  # fmt: skip
     done = ClassifyJob(images=[str(tmp_path / "again")], **given).run(tmp_path / "run")
     assert done.record["summary"]["truth"]["fitted"] == 30  # of 24 train, 6 val, 6 test
-    assert "30 of them were used to fit the model" in write_report(done.path).read_text()
+    page = write_report(done.path).read_text()
+    assert "30 of them were used to fit the model" in page
+    assert "never trained on these images" not in page
 
 
 def test_a_tuned_model_passes_the_suite(tuned):

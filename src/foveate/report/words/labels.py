@@ -56,6 +56,7 @@ def labelled(found: Labelled) -> Headline:
         verb = "was" if found.absent == 1 else "were"
         notes[0] += f" {human.count(found.absent)} of {count} {verb} assigned to no patch."
     if found.unlikely:
+        notes[0] = notes[0].replace("Most patches are", "The most common label is", 1)
         some = human.count(found.unlikely) if found.unlikely < found.tiles else "all"
         notes.insert(
             0,
