@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from foveate.observe.networks.lr_fill import Ridge, strength_of  # noqa: E402
+from foveate.observe.networks.lr_fill import Ridge, cross_validated_strength  # noqa: E402
 
 
 def rows(n=60, inputs=5, outputs=2):
@@ -88,5 +88,5 @@ def test_the_strength_is_the_best_by_cross_validation(penalty):
             error += np.square(y[~rest] - x[~rest] @ weight.numpy().T - bias.numpy()).sum()
         errors.append(error)
     parts = [summed(x[folds == fold], y[folds == fold], [1]) for fold in range(4)]
-    assert strength_of(parts, strengths, penalty) == strengths[int(np.argmin(errors))]
-    assert strength_of(parts[:1], strengths) == 0.001
+    assert cross_validated_strength(parts, strengths, penalty) == strengths[int(np.argmin(errors))]
+    assert cross_validated_strength(parts[:1], strengths) == 0.001

@@ -163,7 +163,7 @@ class Ridge:
         return float(self._yy + (beta * (self._xx @ beta - 2 * self._xy)).sum())
 
 
-def strength_of(
+def cross_validated_strength(
     parts: Sequence[Ridge], strengths: Sequence[float], penalty: Penalty = "even"
 ) -> float:
     """Return the strength with the lowest cross-validation error.

@@ -22,7 +22,7 @@ from foveate.observe.networks.losses import (
     representation_loss,
     sampler_loss,
 )
-from foveate.observe.networks.lr_fill import Ridge, repeat, strength_of
+from foveate.observe.networks.lr_fill import Ridge, repeat, cross_validated_strength
 from foveate.observe.networks.predictor import Aligned, Predictor
 from foveate.observe.networks.sampler import Sampler
 from foveate.observe.networks.sizes import OBSERVED_WEIGHT
@@ -371,7 +371,7 @@ class SamplerTask:
             return ridge
 
         parts = [summed(np.asarray(folds == fold, float)) for fold in np.unique(folds)]
-        best = strength_of(parts, strengths, "each")
+        best = cross_validated_strength(parts, strengths, "each")
         fits = [summed(share).solve(best, "each") for share in self._weights.T]
         weight, bias = (torch.cat(part) for part in zip(*fits, strict=True))
         # Shift the heads so that their mean is the fit to all scenes.
