@@ -22,7 +22,7 @@ from foveate.observe.networks.losses import (
     representation_loss,
     sampler_loss,
 )
-from foveate.observe.networks.lr_fill import Ridge, repeat, cross_validated_strength
+from foveate.observe.networks.lr_fill import Ridge, cross_validated_strength, repeat
 from foveate.observe.networks.predictor import Aligned, Predictor
 from foveate.observe.networks.sampler import Sampler
 from foveate.observe.networks.sizes import OBSERVED_WEIGHT
