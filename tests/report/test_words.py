@@ -499,6 +499,12 @@ def test_a_search_says_whether_anything_was_found():
     assert said(absent) == (
         '"boat" is probably not in these scenes: no tile shows it with more than 3.0 % probability'
     )
+    # Many tiles of a small probability are not absence.
+    some = scenes.searched("boat", hits(0.08, 0.06), probable=True, expected=2.4, tiles=48)
+    assert some.lines[:2] == [
+        'No tile is likely to show "boat": none shows it with more than 8.0 % probability',
+        "By the sum of the probabilities, about 2.4 of 48 tiles show it.",
+    ]
     text = scenes.searched("boat", hits(0.4, 0.3), probable=False)
     assert said(text) == '2 tiles most similar to "boat", which may show it or not'
     assert said(scenes.searched("boat", [], probable=True)) == 'No tile to search for "boat"'
@@ -569,11 +575,13 @@ def test_a_data_set_is_judged_against_chance():
     )
 
 
-def estimate(total=1000.0, low=800.0, high=1200.0, ratio=None, **facts):
+def estimate(total=1000.0, low=800.0, high=1200.0, ratio=None, coverage=0.95, **facts):
     content = {
         "what": "road", "of": "area", "unit": "m2", "confidence": 0.95, "drawn": 33, "tiles": 660,
         "found": 9, "ground": 1e5, "estimate": {"total": total, "low": low, "high": high},
-        "repeats": None if ratio is None else {"variance_ratio": ratio, "design": {"repeats": 200}},
+        "repeats": None if ratio is None else {
+            "variance_ratio": ratio, "design": {"repeats": 200, "coverage": coverage},
+        },
     }  # fmt: skip
     return scenes.estimated({**content, **facts})
 
@@ -585,11 +593,28 @@ def test_an_estimate_has_its_interval_and_is_compared_with_even_draws():
     assert "better than uniform sampling" in estimate(ratio=2.1).lines[-1]
     assert "Uniform sampling is not significantly different" in estimate(ratio=1.03).lines[-1]
     assert "Uniform sampling is better" in estimate(ratio=0.4).lines[-1]
-    assert "includes zero" in estimate(low=0.0).lines[-1]
-    assert said(estimate(found=0)) == (
+    assert said(estimate(found=0, high=0.0)) == (
         "road: none in 33 of 660 tiles, which does not prove absence"
     )
+    assert estimate(found=0, high=0.0).lines[1:] == []
+    assert estimate(found=0, high=120.0).lines[1:] == [
+        "95 % interval 0 to 120 m2: more would seldom be missed by such a sample."
+    ]
     assert said(estimate(drawn=660)) == "road: 1,000 m2, counted in all 660 tiles"
+
+
+def test_weak_intervals_are_named():
+    assert estimate(low=100.0, seen=100.0, found=12).lines[2:] == [
+        "The lower limit is the amount in the drawn tiles alone: draw more tiles."
+    ]
+    few = "Only 9 drawn tiles contain road: such an interval is often too short."
+    assert estimate().lines[2:] == [few]
+    assert estimate(of="tiles", seen=9.0).lines[2:] == []
+    short = estimate(ratio=1.0, found=12, by="nothing", coverage=0.375)
+    (text,) = short.lines[2:]
+    assert text.startswith("In 200 repeated draws only 38 % of the 95 % intervals contained")
+    # 93 % of 200 draws is within the error of 95 %; a uniform draw is not compared with itself.
+    assert estimate(ratio=1.0, found=12, by="nothing", coverage=0.93).lines[2:] == []
 
 
 # bench

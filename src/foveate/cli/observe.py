@@ -67,7 +67,10 @@ def search(
             )
         write(out, table)
     wide = max(len("scene"), *(len(row["scene"]) for row in rows))
-    said = words.searched(concept or text, rows, probable=bool(concept))
+    said = words.searched(
+        concept or text, rows, probable=bool(concept), expected=hits.expected,
+        tiles=len(hits.scenes.ids),
+    )  # fmt: skip
     lines = [*said.lines, f"{'rank':>4}  {'scene':<{wide}}  {'row':>4} {'col':>4}  {'score':>7}"]
     lines += [
         f"{row['rank']:>4}  {row['scene']:<{wide}}  {row['row']:>4} {row['col']:>4}  "
@@ -352,13 +355,17 @@ def _text(content: dict[str, Any]) -> str:
     if content["truth"] is not None:
         lines.append(f"True total of all labels: {words.quantity(content['truth'])} {unit}")
     if content["repeats"]:
-        lines += _repeated(content["repeats"])
+        lines += _repeated(content["repeats"], uniform=content["by"] == "nothing")
     return "\n".join(lines)
 
 
-def _repeated(found: dict[str, Any]) -> list[str]:
-    lines = [f"Over {plural(found['design']['repeats'], 'sample')}:"]
-    for name, title in (("design", "this design"), ("even", "uniform")):
+def _repeated(found: dict[str, Any], *, uniform: bool) -> list[str]:
+    head = f"Over {plural(found['design']['repeats'], 'sample')}"
+    terms = "coverage: intervals that contain the true total; error: root mean square"
+    lines = [f"{head} ({terms}):"]
+    # Without an observer or a covariate the design is the uniform draw itself.
+    titles = {"design": "this design", "even": "uniform"}
+    for name, title in list(titles.items())[: 1 if uniform else 2]:
         one = found[name]
         line = f"  {title:<11} coverage {one['coverage']:.1%}"
         if one["relative_error"] is not None:

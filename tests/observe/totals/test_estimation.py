@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.totals.estimation import Design, compare, design, estimate, evaluate_design
+from foveate.observe.totals.designs import Design, compare, design, evaluate_design
+from foveate.observe.totals.estimation import estimate
 
 N = 400
 
@@ -130,3 +131,41 @@ def test_values_and_truths_have_to_fit():
     with pytest.raises(ParameterError, match="0 repeats"):
         evaluate_design(plan, np.ones(N), 0)
     assert isinstance(plan, Design)
+
+
+@given(seed=st.integers(0, 50), of=st.sampled_from(["tiles", "area", "count"]))
+def test_an_interval_holds_possible_totals_alone(seed, of):
+    random = np.random.default_rng(seed)
+    ground = np.ones(N) if of == "tiles" else random.uniform(1, 3, N)
+    held = ground * (random.random(N) < random.choice([0, 0.02, 0.5, 0.97, 1]))
+    most = np.full(N, np.inf) if of == "count" else ground
+    p = random.beta(0.4, 2, N)
+    plan = design(np.sqrt(p), 25, expected=p, most=most)
+    rows = plan.draw(seed)
+    found = plan.total(rows, held[rows])
+    seen, left = held[rows].sum(), np.delete(most, rows).sum()
+    assert seen * (1 - 1e-9) <= found.low <= found.total <= found.high
+    assert found.high <= (seen + left) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_tiles_that_are_all_alike_leave_room_for_others(full):
+    held = np.full(N, float(full))
+    held[:8] = not full  # a draw of 30 of 400 misses all eight in every second case
+    plan = design(np.ones(N), 30, most=np.ones(N))
+    missed = [rows for rows in map(plan.draw, range(40)) if not (rows < 8).any()]
+    assert len(missed) > 10
+    for rows in missed:
+        found = plan.total(rows, held[rows])
+        assert found.low <= held.sum() <= found.high
+        # No more than what such a draw misses in 5 % of all cases.
+        hidden = N - found.low if full else found.high
+        assert (1 - 30 / N) ** hidden >= 0.05 > (1 - 30 / N) ** (hidden + 1)
+    errors = evaluate_design(plan, held, 200)
+    assert errors.coverage > 0.9
+
+
+def test_nothing_is_said_about_objects_that_were_missed():
+    plan = design(np.ones(N), 30, most=np.full(N, np.inf))
+    found = plan.total(plan.draw(0), np.zeros(30))
+    assert (found.total, found.low, found.high) == (0, 0, 0)

@@ -7,7 +7,7 @@ labels. The score of a scene is the score of its best tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -40,11 +40,14 @@ class Hits(Tabular):
         scenes: The completed tiles.
         rows: (m,) rows of the completed tiles; for scenes, of their best tiles.
         score: (m,) float64 scores.
+        expected: Sum of the probabilities of all tiles, the expected number of tiles that show the
+            concept; None for a text.
     """
 
     scenes: Completed
     rows: NDArray[np.int64]
     score: NDArray[np.float64]
+    expected: float | None = None
 
     def __len__(self) -> int:
         """Return the number of hits."""
@@ -107,7 +110,8 @@ def search(
         scores = concept_scores(scenes, observer, concept)
     else:
         scores = text_scores(scenes, observer, {text: (text,)}, device=device)[:, 0]
-    return best(scenes, scores, within=within, top=top, seed=seed)
+    found = best(scenes, scores, within=within, top=top, seed=seed)
+    return replace(found, expected=float(scores.sum())) if concept.strip() else found
 
 
 def observer_of(scenes: Completed, model: str | None) -> Observer:

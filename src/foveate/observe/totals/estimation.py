@@ -3,16 +3,6 @@
 Tiles are drawn by the probabilities of an observer on overviews, by a covariate, or with equal
 probabilities. The values of the drawn tiles are the labels of the pairs, or the answers to a plan
 of the drawn tiles that is written for annotation.
-
-Tiles are drawn in proportion to a size, ideally the root of the expected squared value of the tile
-(Sarndal, Swensson and Wretman 1992, section 12.2; IS-Count, Meng et al. 2022, draws in proportion
-to a covariate; DISCount, Perez et al. 2024, to the counts of a detector). Because of a floor, every
-tile can be drawn, and its weight is at most 1 / floor times the weight of a uniform draw.
-
-If there is an expected value for every tile, the total is the sum of the expected values, scaled by
-the sample, plus the weighted errors of the drawn tiles: the ratio form of the regression estimator
-(Sarndal et al. 1992, section 7.3). Wrong expectations widen the interval but do not invalidate it;
-the bias of the scale is small relative to the error, and decreases with the number of tiles.
 """
 
 from __future__ import annotations
@@ -25,7 +15,6 @@ import numpy as np
 from pydantic import Field
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe._check import finite
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.options import FLOOR, ObserverFolder, Quantity, Share, tile_budget
 from foveate.observe.totals.amounts import (
@@ -38,11 +27,10 @@ from foveate.observe.totals.amounts import (
     write_plan,
 )  # fmt: skip
 from foveate.observe.totals.covariates import tile_means
+from foveate.observe.totals.designs import Design, compare, design
 from foveate.run import Run
 from foveate.run.job import Job
 from foveate.run.options import AbsolutePath, Option
-from foveate.seeds import rng
-from foveate.stats.sampling import Estimate, draw, inclusion_probabilities, total, total_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +39,7 @@ if TYPE_CHECKING:
 
     from foveate.observe.data.pairs import Pairs
     from foveate.progress import ProgressFn
-
-_MIN_TILES = 2  # to estimate a variance
+    from foveate.stats.sampling import Estimate
 
 
 class EstimateJob(Job):
@@ -79,84 +66,6 @@ class EstimateJob(Job):
     """Seed of the draw."""
     device: str = "auto"
     """Device of the observer: auto, cpu, cuda, cuda:N or mps."""
-
-
-@dataclass(frozen=True, eq=False)
-class Design:
-    """A sampling design: inclusion probabilities and expected values.
-
-    Attributes:
-        probabilities: (N,) in (0, 1]; their sum is the number of tiles to draw.
-        expected: (N,) >= 0, proportional to the expected value of each tile; None if unknown.
-    """
-
-    probabilities: NDArray[np.float64]
-    expected: NDArray[np.float64] | None = None
-
-    @property
-    def n(self) -> int:
-        """Number of tiles to draw."""
-        return round(float(self.probabilities.sum()))
-
-    def draw(self, seed: int, number: int = 0) -> NDArray[np.int64]:
-        """Return (n,) sorted rows; each `number` is an independent draw with the same seed."""
-        return draw(self.probabilities, rng(seed, f"observe/estimate/{number}"))
-
-    def total(
-        self, rows: NDArray[np.integer], values: ArrayLike, confidence: float = 0.95
-    ) -> Estimate:
-        """Estimate the total from the drawn tiles.
-
-        Args:
-            rows: (n,) rows of the drawn tiles.
-            values: (n,) their values.
-            confidence: Confidence level of the interval, 0 to 1.
-
-        Raises:
-            DataError: Values are not finite, or not one per row.
-            ParameterError: The confidence level is out of range.
-        """
-        pi, y = self.probabilities[rows], finite(values, "values", (len(rows),))
-        predicted = 0.0 if self.expected is None else float((self.expected[rows] / pi).sum())
-        if self.expected is None or not predicted > 0:
-            return total(y, pi, confidence=confidence)
-        scale = float((y / pi).sum()) / predicted
-        return total_difference(y, pi, rows, scale * self.expected, confidence=confidence)
-
-
-def design(
-    size: ArrayLike, n: int, *, expected: ArrayLike | None = None, floor: float = FLOOR
-) -> Design:
-    """Compute the inclusion probabilities of a sampling design.
-
-    Args:
-        size: (N,) >= 0, the probabilities are proportional to it.
-        n: Number of tiles to draw, 2 to N.
-        expected: (N,) >= 0, proportional to the expected value of each tile, or None.
-        floor: Smallest probability as a share of n / N, in (0, 1]; 1 is a uniform draw.
-
-    Raises:
-        ParameterError: The number of tiles or the floor is out of range.
-        DataError: Sizes or expected values are negative or not finite.
-    """
-    s = finite(size, "sizes", (None,))
-    if not _MIN_TILES <= n <= s.size:
-        raise ParameterError(
-            f"{n} of {s.size} tiles to draw",
-            f"The number of tiles must be at least {_MIN_TILES} (for an interval) and at most "
-            f"{s.size}.",
-            "Use another --budget.",
-        )
-    if not 0 < floor <= 1:
-        raise ParameterError(
-            f"a floor of {floor}",
-            "The floor, a share of a uniform draw, must be > 0 and <= 1.",
-            "For example --floor 0.3.",
-        )
-    checked = None if expected is None else finite(expected, "expected values", s.shape)
-    if checked is not None and (checked < 0).any():
-        raise DataError(f"an expected value of {checked.min():g}", "Expected values must be >= 0.")
-    return Design(inclusion_probabilities(s, n, floor=floor * n / s.size), checked)
 
 
 def estimate(
@@ -191,91 +100,6 @@ def estimate(
     plan = design(size, n, expected=expected, floor=floor)
     rows = plan.draw(seed)
     return plan.total(rows, look(rows), confidence)
-
-
-@dataclass(frozen=True)
-class DesignErrors:
-    """Comparison of repeated estimates with the true total.
-
-    Attributes:
-        repeats: Number of draws.
-        coverage: Share of the intervals that contain the true total.
-        relative_error: Root mean square error divided by the true total; None if that is 0.
-        bias: Mean error divided by the true total; None if that is 0.
-        relative_width: Mean half width of the intervals divided by the true total; None if that
-            is 0.
-        mean_square_error: Mean square error, in the square of the unit.
-    """
-
-    repeats: int
-    coverage: float
-    relative_error: float | None
-    bias: float | None
-    relative_width: float | None
-    mean_square_error: float
-
-
-def evaluate_design(
-    plan: Design, truth: ArrayLike, repeats: int, *, confidence: float = 0.95, seed: int = 0
-) -> DesignErrors:
-    """Evaluate a design by repeated draws with known true values.
-
-    Args:
-        plan: The design.
-        truth: (N,) true value of each tile.
-        repeats: Number of draws, at least 1; the first is the draw of `estimate`.
-        confidence: Confidence level of the intervals, 0 to 1.
-        seed: Seed of the draws.
-
-    Raises:
-        ParameterError: The number of draws is less than 1.
-        DataError: True values are not finite, or not one per tile.
-    """
-    if repeats < 1:
-        raise ParameterError(
-            f"{repeats} repeats", "At least one draw is required.", "For example --repeats 200."
-        )
-    y = finite(truth, "true values", plan.probabilities.shape)
-    true_total, estimates = float(y.sum()), []
-    for number in range(repeats):
-        rows = plan.draw(seed, number)
-        estimates.append(plan.total(rows, y[rows], confidence))
-    error = np.array([e.total for e in estimates]) - true_total
-    width = np.array([e.high - e.low for e in estimates]) / 2
-    # Allow for rounding: a census sums the values in another order.
-    slack = 1e-9 * abs(true_total)
-    covered = [e.low - slack <= true_total <= e.high + slack for e in estimates]
-    square = float((error**2).mean())
-    return DesignErrors(
-        repeats, float(np.mean(covered)),
-        *(v / true_total if true_total else None for v in (square**0.5, float(error.mean()))),
-        float(width.mean()) / true_total if true_total else None, square,
-    )  # fmt: skip
-
-
-def compare(
-    plan: Design, truth: ArrayLike, repeats: int, *, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Any]:
-    """Compare a design with a uniform draw of the same number of tiles.
-
-    Args:
-        plan: The design.
-        truth: (N,) true value of each tile.
-        repeats: Number of draws of each design.
-        confidence: Confidence level of the intervals, 0 to 1.
-        seed: Seed of the draws.
-
-    Returns:
-        "design" and "even": results of `evaluate_design`; "variance_ratio": the mean square error
-        of the uniform draw divided by that of the design, higher is better; None if the error of
-        the design is 0.
-    """
-    even = Design(np.full(len(plan.probabilities), plan.n / len(plan.probabilities)))
-    ours, others = (
-        evaluate_design(d, truth, repeats, confidence=confidence, seed=seed) for d in (plan, even)
-    )
-    ratio = others.mean_square_error / ours.mean_square_error if ours.mean_square_error else None
-    return {"design": asdict(ours), "even": asdict(others), "variance_ratio": ratio}
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,7 +170,7 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
     size, expected, uncovered = _sizes(job, pairs, progress)
     plan = design(
         size[frame], min(count, frame.size), expected=None if expected is None else expected[frame],
-        floor=job.floor,
+        floor=job.floor, most=_most(job, pairs)[frame],
     )  # fmt: skip
     by = "model" if job.observer else "covariate" if job.covariate else "nothing"
     return Drawn(job, pairs, frame, plan, plan.draw(job.seed), by, int(uncovered[frame].sum()))
@@ -392,19 +216,19 @@ def summary(drawn: Drawn, values: NDArray[np.float64]) -> dict[str, Any]:
 
     Returns:
         "estimate": total, low, high and standard_error; "found": number of drawn tiles with a value
-        above 0.
+        above 0; "seen": the amount in the drawn tiles.
     """
     job, result = drawn.job, drawn.design.total(drawn.rows, values, drawn.job.confidence)
     pool = drawn.pairs.pool
-    # The symmetric interval is clipped at 0, since amounts are not negative.
     return {
         "what": job.concept,
         "of": job.quantity,
         "unit": unit_of(pool, job.quantity),
-        "estimate": {**asdict(result), "low": max(0.0, result.low)},
+        "estimate": asdict(result),
         "confidence": job.confidence,
         "drawn": int(drawn.rows.size),
         "found": int((values > 0).sum()),
+        "seen": float(values.sum()),
         "tiles": int(drawn.frame.size),
         "without_labels": int(len(pool) - drawn.frame.size),
         "by": drawn.by,
@@ -415,6 +239,13 @@ def summary(drawn: Drawn, values: NDArray[np.float64]) -> dict[str, Any]:
         "repeats": None,
         "job": job.model_dump(mode="json"),
     }
+
+
+def _most(job: EstimateJob, pairs: Pairs) -> NDArray[np.float64]:
+    """Return the (n,) largest possible amounts of tiles; inf for objects."""
+    if job.quantity == "area":
+        return ground(pairs.pool)
+    return np.full(len(pairs), 1.0 if job.quantity == "tiles" else np.inf)
 
 
 def _sizes(

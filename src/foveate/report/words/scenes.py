@@ -18,6 +18,7 @@ OFF = 0.2  # relative drift above which a threshold does not transfer
 DOUBTFUL = 0.5  # mean uncertainty of completed tiles above which most of them are a guess
 LIKELY = 0.5  # probability above which a tile counts as showing a concept
 RARE = 10  # concepts in fewer training scenes are hardly learned
+FEW = 10  # drawn tiles with a concept below which intervals of amounts are often too short
 _NAMED = 3  # number of missing tiles that are named
 
 
@@ -189,7 +190,10 @@ def _deliveries(about: Mapping[str, Any]) -> list[str]:
     return rows
 
 
-def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) -> Headline:
+def searched(
+    name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool, expected: float | None = None,
+    tiles: int = 0,
+) -> Headline:  # fmt: skip
     """Return the headline of a search.
 
     Args:
@@ -197,6 +201,9 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
         hits: "score", "observed" and "unfamiliar" of each hit, best first.
         probable: Whether scores are probabilities; otherwise they are cosines, which can only be
             compared with each other.
+        expected: Sum of the probabilities of all tiles, the expected number of tiles that show the
+            concept; None: of the hits.
+        tiles: Number of all tiles.
     """
     what = f"\u201c{name}\u201d"
     if not hits:
@@ -220,7 +227,15 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
     likely = sum(number(hit.get("score")) > LIKELY for hit in hits)
     if not likely:
         bound = f"no tile shows it with more than {human.share(best)} probability"
-        return Headline(f"{what} is probably not in these scenes: {bound}", tuple(notes))
+        if expected is None:
+            expected = sum(number(hit.get("score")) for hit in hits)
+        if expected < LIKELY:
+            return Headline(f"{what} is probably not in these scenes: {bound}", tuple(notes))
+        # Many small probabilities: a few tiles show it, but it is not known which.
+        some = f"By the sum of the probabilities, about {quantity(expected)} of "
+        some += f"{human.plural(max(tiles, len(hits)), 'tile')} show it."
+        bound = bound.removeprefix("no tile")
+        return Headline(f"No tile is likely to show {what}: none{bound}", (some, *notes))
     show = "shows" if likely == 1 else "show"
     text = f"{human.count(likely)} of {human.plural(len(hits), 'hit')} {show} {what} more likely "
     return Headline(f"{text}than not, the best with {human.share(best)} probability", tuple(notes))
@@ -281,8 +296,12 @@ def estimated(found: Mapping[str, Any]) -> Headline:
     drawn, tiles = int(found["drawn"]), int(found["tiles"])
     looked = f"{human.count(drawn)} of {human.plural(tiles, 'tile')}"
     if not found["found"]:
+        if drawn >= tiles:
+            return Headline(f"{what}: none in any of {looked}")
         text = f"{what}: none in {looked}, which does not prove absence"
-        return Headline(text if drawn < tiles else f"{what}: none in any of {looked}")
+        high = f"{quantity(number(one['high']))} {unit}"
+        upper = f"{level} interval 0 to {high}: more would seldom be missed by such a sample."
+        return Headline(text, (upper,) if number(one["high"]) > 0 else ())
     total, low, high = (quantity(number(one[key])) for key in ("total", "low", "high"))
     if drawn >= tiles:
         text = f"{what}: {total} {unit}, counted in all {human.plural(tiles, 'tile')}"
@@ -293,10 +312,12 @@ def estimated(found: Mapping[str, Any]) -> Headline:
         notes.append(f"That is {human.share(one['total'] / found['ground'])} of the ground.")
     elif found.get("of") == "tiles":
         notes.append(f"That is {human.share(one['total'] / tiles)} of all tiles.")
-    if number(one["low"]) <= 0 and drawn < tiles:
-        notes.append("The interval includes zero: look at more tiles.")
+    if drawn < tiles:
+        notes += _weak(found)
     if found.get("repeats"):
-        notes.append(_against_even(found["repeats"]))
+        notes.append(_covered(found["repeats"], number(found["confidence"])))
+        # Without an observer or a covariate the design is the uniform draw itself.
+        notes.append(_against_even(found["repeats"]) if found.get("by") != "nothing" else "")
     return Headline(text, tuple(note for note in notes if note))
 
 
@@ -329,6 +350,30 @@ def counted(found: Mapping[str, Any]) -> Headline:
 def quantity(value: float) -> str:
     """Format a quantity: an integer from 100 on, else one decimal."""
     return human.count(value) if abs(value) >= 100 else f"{value:.1f}"
+
+
+def _weak(found: Mapping[str, Any]) -> list[str]:
+    """Return cautions about an interval from few tiles that contain the concept."""
+    rows, few = [], int(found["found"])
+    if number(found["estimate"]["low"]) <= number(found.get("seen") or 0):
+        rows.append("The lower limit is the amount in the drawn tiles alone: draw more tiles.")
+    # Presence varies less than amounts, so that its intervals hold from few tiles on.
+    if few < FEW and found.get("of") != "tiles":
+        contain = "drawn tile contains" if few == 1 else "drawn tiles contain"
+        rows.append(f"Only {few} {contain} {found['what']}: such an interval is often too short.")
+    return rows
+
+
+def _covered(repeats: Mapping[str, Any], confidence: float) -> str:
+    """Return a caution if fewer intervals than stated contain the true total."""
+    coverage, draws = number(repeats["design"].get("coverage")), int(repeats["design"]["repeats"])
+    error = math.sqrt(confidence * (1 - confidence) / draws)
+    if not coverage < confidence - 2 * error:
+        return ""
+    return (
+        f"In {human.count(draws)} repeated draws only {human.share(coverage)} of the "
+        f"{human.share(confidence)} intervals contained the true total: they are too short."
+    )
 
 
 def _against_even(repeats: Mapping[str, Any]) -> str:
