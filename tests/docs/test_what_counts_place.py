@@ -348,7 +348,7 @@ def test_what_select_writes(tmp_path, crs, transform):
     selection = ranking.at("3")
     files = save_selected(
         tmp_path / "run", target,
-        TileScores(ranking, np.zeros(16), np.zeros(16), np.zeros(16, bool)), selection,
+        TileScores(ranking, np.zeros(16), np.zeros(16), *np.zeros((2, 16), bool)), selection,
         budget=fv.Budget.parse("3"), about={}, spec=None,
     )  # fmt: skip
     assert ("tiles.geojson" in files) == (crs == UTM)

@@ -170,7 +170,7 @@ def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
 def test_choices_within_their_sd_are_counted(tmp_path):
     page = page_of(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
     # Raw scores fall by 0.045 a tile, the sd is 0.05: the last two cannot be told apart.
-    start = "The scores of 2 of the 3 exceed that of the last by less than their uncertainty"
+    start = "The scores of 1 of the other 2 exceed that of the last selected tile by less than"
     assert any(verdict.startswith(start) for verdict in page.verdicts)
 
 

@@ -420,6 +420,27 @@ def test_every_evaluation_gets_a_headline(ours, fill, low, random, full):
     assert "nan" not in " ".join(headline.lines).lower()
 
 
+def test_concepts_that_no_order_can_miss_or_find_are_named():
+    lines = observer.trained(evaluation()).lines
+    assert "No test tile shows tank: not part of the mAP." in lines
+    shares = {"road": 1.0, "boat": 0.2}
+    concepts = {name: {"prevalence": share} for name, share in shares.items()}
+    lines = observer.trained(evaluation(concepts=concepts, split="val")).lines
+    assert "Every validation tile shows road, which counts 1 in any order." in lines
+
+
+def test_without_concepts_to_evaluate_nothing_is_said_about_policies():
+    nan = math.nan
+    nothing = {"random": nan, "learned": nan}
+    against = {**against_random(), "policy": "random", "validation": nothing}
+    found = evaluation(ours=nan, fill=nan, low=nan, random=nan, full=nan,
+                       concepts={"tank": {"prevalence": 0.0}}, against_random=against)  # fmt: skip
+    headline = observer.trained(found)
+    assert said(headline).startswith("No test tile shows a concept, so the accuracy is not known")
+    assert not any("no labels" in line for line in headline.lines)
+    assert any("since no validation scene shows a concept" in line for line in headline.lines)
+
+
 def selected(**facts):
     about = {"policy": "learned", "budget": "17%", "obr": 0.17, **facts.pop("about", {})}
     known = {"tiles": 12, "chosen": 2, "scenes": 2, **facts}
@@ -428,7 +449,7 @@ def selected(**facts):
 
 def test_a_selection_names_its_caveats():
     told = scenes.told(training("tied", best="design"))
-    headline = selected(training=told, empty=1, open=2, about={"drift": -0.3})
+    headline = selected(training=told, empty=1, open=1, about={"drift": -0.3})
     assert headline.lines[1:] == [
         "Within a budget of 17%: 17 % of the area.",
         ("In training, over the observed shares, mean tile mAP 0.590, random tiles 0.580; "
@@ -437,8 +458,8 @@ def test_a_selection_names_its_caveats():
         ("The share deviates by 30 % from the expected one: these overviews differ from those of "
          "the calibration. Use --budget or --obr instead."),
         "1 scene has no selected tile.",
-        ("The scores of 2 of the 2 exceed that of the last by less than their uncertainty: tiles "
-         "that were not selected may be as good."),
+        ("The scores of 1 of the other 1 exceed that of the last selected tile by less than their "
+         "uncertainty: tiles that were not selected may be as good."),
     ]  # fmt: skip
     assert said(selected(about={"policy": "random"})).endswith("in 2 scenes, drawn at random")
     assert said(selected(chosen=12)).endswith(": all of them, so no selection was made")
@@ -448,6 +469,8 @@ def test_a_selection_names_its_caveats():
         "Tiles were selected by the policy uniform, not by the scores of the observer."
         in other.lines
     )
+    # The policy design uses the scores.
+    assert not any("not by the scores" in t for t in selected(about={"policy": "design"}).lines)
 
 
 def completed(without=0, **facts):

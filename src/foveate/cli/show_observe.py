@@ -107,7 +107,10 @@ def _figures(evaluation: dict[str, Any]) -> list[str]:
     labelled = completions["full"]["tiles"] is not None
     key = "tiles" if labelled else "cosine"
     name = "tile mAP" if labelled else "centred cosine of unobserved tiles"
+    shares = [one["prevalence"] for one in evaluation["concepts"].values() if one["prevalence"]]
     rows = [
+        # The average precision of a random order is the share of tiles that show the concept.
+        ("tiles in random order", sum(shares) / len(shares) if labelled and shares else None),
         ("overview alone (LR fill)", completions["LR only"][key]),
         ("random tiles, completed", evaluation["random"][key]),
         ("selected tiles, LR fill", completions["fill"][key]),

@@ -387,8 +387,7 @@ class SelectJob(ImageryJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Scan the pool, rank its tiles, cut the ranking, and write the selection."""
-        from foveate.observe.familiarity import caution
-        from foveate.observe.selection import selecting
+        from foveate.observe.selection import blank, selecting
         from foveate.observe.selection.ranking import policy_of
 
         budget, observer, headers = ready
@@ -402,12 +401,12 @@ class SelectJob(ImageryJob):
             run, target, observer, pool_key, policy=policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
-        if unlike := caution(target.place[:, 0], scores.beyond):
-            logger.warning("%s", unlike)
         selection, threshold, expected = selecting.cut_ranking(
             scores, pool, record.calibration, budget=budget, obr=self.obr,
             threshold=self.threshold, raw=self.preset == "paper",
         )  # fmt: skip
+        for note in (notes := blank.doubts(target, scores, selection)):
+            logger.warning("%s", note)
         selecting.save_results(
             run, target, scores, selection, budget=budget, spec=record.encoders["lr"].spec,
             bands=self.bands,
@@ -418,7 +417,7 @@ class SelectJob(ImageryJob):
             maps_key=rank_key,
         )  # fmt: skip
         description = selecting.describe_selection(
-            target, record, selection, unlike=unlike, budget=budget, threshold=threshold,
+            target, record, selection, notes=notes, budget=budget, threshold=threshold,
             expected=expected, lr_cost=self.lr_cost,
         )  # fmt: skip
         return {

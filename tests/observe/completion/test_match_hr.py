@@ -168,6 +168,12 @@ def test_a_tile_of_that_name_elsewhere_is_matched_by_ground(selected, tmp_path):
     found = match_hr_tiles([tmp_path / "hr"], selected)
     assert sorted(found.views) == sorted(at.values())
     assert [Path(v.name).stem for v in found.views[at["b_r01_c00"]]] == ["b_r01_c00"]
+    assert [Path(name).stem for name in found.misnamed] == ["b_r01_c00"]
+    trained = SimpleNamespace(ratio=10.0, gsd=None)
+    (caution,) = hr_cautions(trained, found, selected)
+    assert caution.startswith(
+        "The file 'b_r01_c00.tif' lies on other ground than the tile that the"
+    )
     warped(tmp_path / "other", "b_r00_c01")
     with pytest.raises(DataError, match="gdalwarp -t_srs"):
         match_hr_tiles([tmp_path / "other"], selected)

@@ -180,3 +180,9 @@ def test_a_trained_policy_is_used_where_it_is_better(monkeypatch, learned, desig
     found = _against(monkeypatch, verdicts, VALIDATION)
     assert (found["policy"], found["trained"], found["scenes"]) == (policy, trained, 9)
     assert found["validation"] == VALIDATION
+
+
+def test_without_a_measure_on_validation_scenes_tiles_are_random(monkeypatch):
+    verdicts = dict.fromkeys(("learned", "design", "uniform", "lr-entropy"))
+    found = _against(monkeypatch, verdicts, dict.fromkeys(VALIDATION, float("nan")))
+    assert (found["policy"], found["trained"]) == ("random", "learned")

@@ -78,16 +78,19 @@ class MatchedHR:
     Attributes:
         views: Row of a tile -> candidate windows, best first.
         unused: Names of files that match no tile of the run.
+        misnamed: Names of files that do not cover the tile that their name states, and were matched
+            by their ground.
     """
 
     views: dict[int, list[View]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
 
     def of(self, rows: NDArray[np.integer]) -> MatchedHR:
         """Return the matches of a subset of tiles."""
         subset = set(rows.tolist())
         views = {row: views for row, views in self.views.items() if row in subset}
-        return MatchedHR(views, self.unused)
+        return MatchedHR(views, self.unused, self.misnamed)
 
     def sources(self) -> dict[str, Source]:
         """Return name -> raster of all matched files."""
@@ -207,6 +210,8 @@ class _Matcher:
             self.matched.unused.append(name)
             if named is not None:
                 self.elsewhere.append(f"{name!r} {other_ground(named, source.info)}")
+        elif row is not None and (row, name) not in self.order:
+            self.matched.misnamed.append(name)
 
     def _scene(self, number: int, name: str, source: Source) -> bool:
         """Match a whole scene; return False if the file has another extent."""
@@ -380,7 +385,27 @@ def check_like(observer: Observer, matched: MatchedHR, chosen: Sequence[int]) ->
 
 
 def hr_cautions(record: ObserverConfig, matched: MatchedHR, selected: Selected) -> list[str]:
-    """Return cautions (sentences) about acquired tiles with other pixel sizes than in training.
+    """Return cautions (sentences) about the ground and the pixel sizes of acquired tiles.
+
+    Args:
+        record: Configuration of the observer.
+        matched: The tiles.
+        selected: The tiles of the run, with their overviews.
+    """
+    return [*_misnamed(matched), *_pixel_sizes(record, matched, selected)]
+
+
+def _misnamed(matched: MatchedHR) -> list[str]:
+    if not matched.misnamed:
+        return []
+    first, more = repr(Path(matched.misnamed[0]).name), len(matched.misnamed) - 1
+    files = f"The files {first} and {more} more lie" if more else f"The file {first} lies"
+    text = f"{files} on other ground than the tile that the name states. Files are used where they "
+    return [f"{text}lie: rename them, or correct their georeference."]
+
+
+def _pixel_sizes(record: ObserverConfig, matched: MatchedHR, selected: Selected) -> list[str]:
+    """Return a caution about acquired tiles with other pixel sizes than in training.
 
     The pixel size of a tile is that of its overview divided by the ratio of their pixels, so it is
     also known for files without a georeference.

@@ -16,6 +16,7 @@ from foveate.observe.data.pairs import Pairs, open_pairs
 from foveate.observe.observer import Observer
 from foveate.observe.options import AUTO, PolicyName
 from foveate.observe.scoring.policies import apply_policy, get_policy
+from foveate.observe.selection.blank import blank_tiles, put_last
 from foveate.observe.selection.overviews import (
     OverviewTiles,
     TiledInference,
@@ -57,12 +58,14 @@ class TileScores:
         sd: (n,) standard deviation over the heads of the sampler; NaN for another policy.
         beyond: (n,) bool, tiles whose overview is unlike the training, see `Familiarity`; False
             for policies that do not use the features of overviews.
+        blank: (n,) bool, tiles of one value in each band, which are ranked last.
     """
 
     ranking: Ranking
     raw: NDArray[np.float64]
     sd: NDArray[np.float64]
     beyond: NDArray[np.bool_]
+    blank: NDArray[np.bool_]
 
 
 def rank(
@@ -79,7 +82,8 @@ def rank(
 ) -> Ranking:
     """Rank the tiles of overviews by their value in high resolution, highest first.
 
-    No high-resolution pixels are read, not even those of pairs.
+    No high-resolution pixels are read, not even those of pairs. Tiles of one value in each band are
+    ranked last, whatever the policy.
 
     Args:
         overviews: A pool of overviews that are cut into rows and columns; files or folders, which
@@ -152,11 +156,13 @@ def score_tiles(
     """
     check_reads(target.overviews, observer.record.encoders["lr"], bands)
     nan, no = np.full(len(target.pool), np.nan), np.zeros(len(target.pool), bool)
+    blank = blank_tiles(target, bands or observer.record.encoders["lr"].spec.bands)
     evidence: dict[str, Any] = {"place": target.place}
     if policy == "covariate":
         evidence["covariate"] = covered(target, covariate)
     if policy not in (LEARNED, DESIGN, "lr-entropy"):
-        return TileScores(apply_policy(target.pool, policy, evidence, seed=seed), nan, nan, no)
+        ranking = apply_policy(target.pool, policy, evidence, seed=seed)
+        return TileScores(put_last(ranking, blank), nan, nan, no, blank)
     inference = TiledInference(
         target, observer, bind_lr(target, observer, bands, device), run, progress
     )
@@ -167,10 +173,12 @@ def score_tiles(
             head = concept_head(target, observer, device)
             evidence["probabilities"] = inference.probabilities(head)
         ranking = apply_policy(target.pool, policy, evidence, seed=seed)
-        return TileScores(ranking, nan, nan, inference.beyond)
+        return TileScores(put_last(ranking, blank), nan, nan, inference.beyond, blank)
     score, raw, sd = inference.scores()
+    raw = np.where(blank, 0.0, raw)  # thresholds apply to raw scores, too
     ranking = apply_policy(target.pool, policy, {"learned": raw}, seed=seed)
-    return TileScores(replace(ranking, score=score[ranking.rows]), raw, sd, inference.beyond)
+    ranking = put_last(replace(ranking, score=score[ranking.rows]), blank)
+    return TileScores(ranking, raw, sd, inference.beyond, blank)
 
 
 def policy_of(stated: str, record: ObserverConfig, mode: Mode = "budget") -> str:

@@ -65,7 +65,7 @@ def areas(pool: Pool) -> NDArray[np.float64]:
 
 def describe_selection(
     target: OverviewTiles, record: ObserverConfig, selection: Selection, *,
-    unlike: str, budget: Budget | None, threshold: float | None, expected: float | None,
+    notes: list[str], budget: Budget | None, threshold: float | None, expected: float | None,
     lr_cost: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return shares and costs of a selection, JSON-ready.
@@ -74,7 +74,7 @@ def describe_selection(
         target: Tiles and overviews.
         record: Configuration of the observer.
         selection: The selected tiles.
-        unlike: Caution about overviews unlike the training, or ""; see `familiarity.caution`.
+        notes: Cautions about the scores of the selected tiles, see `blank.doubts`.
         budget: Budget of the selection, or None.
         threshold: Calibrated score above which tiles were selected, or None.
         expected: Share of the area that the threshold is expected to select, or None.
@@ -123,7 +123,7 @@ def describe_selection(
             if gsd is not None and concept.min_gsd is not None and gsd[1] <= concept.min_gsd
         ],
         "pairs": target.pairs is not None,
-        "notes": _notes(target, record, low, source, unlike),
+        "notes": [*notes, *_notes(target, record, low, source)],
     }
 
 
@@ -164,10 +164,8 @@ def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> d
     }
 
 
-def _notes(
-    target: OverviewTiles, record: ObserverConfig, ratio: float, source: str, unlike: str
-) -> list[str]:
-    notes = [*([unlike] if unlike else []), *cautions(target, record)]
+def _notes(target: OverviewTiles, record: ObserverConfig, ratio: float, source: str) -> list[str]:
+    notes = cautions(target, record)
     if source == "assumed":
         notes.append(f"The side of an HR pixel is assumed to be 1/{ratio:g} of an LR pixel.")
     if not target.pool.georeferenced:
@@ -197,7 +195,7 @@ def _mocr(
     )  # fmt: skip
 
 
-VERSION = 2  # increased when the same job gives another result
+VERSION = 3  # increased when the same job gives another result
 
 
 def open_overviews(job: SelectJob, record: ObserverConfig) -> OverviewTiles:

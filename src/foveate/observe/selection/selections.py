@@ -56,10 +56,12 @@ _THUMB_SIDE = 1280  # longest side in pixels
 
 
 def save_scores(path: Path, scores: TileScores) -> None:
-    """Write a ranking: rank, tile_id, score, raw, sd, beyond."""
+    """Write a ranking: rank, tile_id, score, raw, sd, beyond, blank."""
     ranking = scores.ranking
     table = ranking.to_arrow().drop_columns(["row"])
-    for name, values in (("raw", scores.raw), ("sd", scores.sd), ("beyond", scores.beyond)):
+    for name, values in (
+        ("raw", scores.raw), ("sd", scores.sd), ("beyond", scores.beyond), ("blank", scores.blank),
+    ):  # fmt: skip
         table = table.append_column(name, [values[ranking.rows]])
     write_parquet(path, table)
 
@@ -81,9 +83,9 @@ def load_scores(path: Path, pool: Pool) -> TileScores:
         columns.append(column)
     meta = {"method": path.stem}
     ranking = Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, pool.costs(), meta)
-    beyond = np.zeros(len(pool), bool)
-    beyond[rows] = table["beyond"].to_numpy()
-    return TileScores(ranking, *columns, beyond)
+    masks = np.zeros((2, len(pool)), bool)
+    masks[:, rows] = table["beyond"].to_numpy(), table["blank"].to_numpy()
+    return TileScores(ranking, *columns, *masks)
 
 
 def save_selected(

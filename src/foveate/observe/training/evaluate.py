@@ -118,7 +118,8 @@ def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[st
     Among the trained policies that are better than random tiles (`foveate.stats.verdict`) on all
     held-out scenes, the policy that is best on the validation scenes is chosen. If there is none,
     the untrained baseline that is best on the validation scenes is chosen, without evidence that it
-    is better than the other baselines.
+    is better than the other baselines. If the measure is not known there, as no validation scene
+    shows a concept, it is "random".
 
     Args:
         validation: The observer and the validation scenes.
@@ -138,7 +139,9 @@ def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[st
     compared = against_random(areas[1], seed=seed)
 
     def ordered(among: Sequence[str]) -> list[str]:
-        return sorted(set(among) & on_validation.keys(), key=lambda n: (-on_validation[n], n))
+        # NaN, where nothing can be measured, is last; equal values are in the order of `among`.
+        known = [name for name in among if name in on_validation]
+        return sorted(known, key=lambda n: -np.nan_to_num(on_validation[n], nan=-np.inf))
 
     better = [n for n in ordered(TRAINED) if compared["policies"][n]["verdict"] == "better"]
     return {

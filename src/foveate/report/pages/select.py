@@ -79,11 +79,11 @@ def chosen_tiles(run: Gridded) -> NDArray[np.int64]:
 
 
 def _interchangeable(run: Gridded, picks: NDArray[np.int64]) -> int:
-    """Return the number of selected tiles within their uncertainty of the last one."""
+    """Return the number of other selected tiles within their uncertainty of the last one."""
     raw, sd = run.columns["raw"], run.columns["sd"]
     if not picks.size or picks.size == run.n or not np.isfinite(raw[picks]).all():
         return 0
-    return int((raw[picks] - raw[picks].min() < sd[picks]).sum())
+    return int((raw[picks] - raw[picks].min() < sd[picks])[:-1].sum())
 
 
 def _figures(run: Gridded, chosen: int) -> list[ui.Figure]:

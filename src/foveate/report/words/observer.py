@@ -123,7 +123,9 @@ def trained(evaluation: Mapping[str, Any]) -> Headline:
     """Return the headline of an observer, evaluated on held-out scenes."""
     found, gap = worth(evaluation), compared(evaluation)
     share = human.share(found.obr)
-    if found.measure == "tile mAP":
+    if found.measure == "tile mAP" and not math.isfinite(found.ours):
+        text = f"No {_evaluated(evaluation)} shows a concept, so the accuracy is not known"
+    elif found.measure == "tile mAP":
         text = f"With {share} of the tiles observed, tile mAP {human.decimal(found.ours)}"
         ends = [
             f"{human.decimal(value)} from {what}"
@@ -139,7 +141,7 @@ def trained(evaluation: Mapping[str, Any]) -> Headline:
     else:
         text += f"; {_against_random(gap)}"
     notes = (_observing(found), _figures(gap), _used(evaluation), _completion(found),
-             _other(gap, evaluation), _doubtful(evaluation))  # fmt: skip
+             _other(gap, evaluation), _absent(evaluation), _doubtful(evaluation))  # fmt: skip
     return Headline(text, tuple(note for note in notes if note))
 
 
@@ -195,6 +197,12 @@ def _used(evaluation: Mapping[str, Any]) -> str:
     used, trained = str(against.get("policy") or "learned"), against.get("trained")
     if used == "learned":
         return ""
+    values = [number(value) for value in (against.get("validation") or {}).values()]
+    if values and not any(math.isfinite(value) for value in values):
+        return (
+            f"A selection uses the policy {used}, since no validation scene shows a concept to "
+            f"compare policies by; --policy {trained} uses the trained policy."
+        )
     if used == trained:
         return f"A selection uses the policy {used}, the best on validation scenes."
     return (
@@ -205,8 +213,10 @@ def _used(evaluation: Mapping[str, Any]) -> str:
 
 def _observing(found: Worth) -> str:
     gain, room = found.ours - found.lr, found.full - found.lr
-    if found.measure != "tile mAP" or not math.isfinite(gain):
+    if found.measure != "tile mAP":
         return "There are no labels, so the accuracy for concepts is not known."
+    if not math.isfinite(gain):
+        return ""
     if math.isfinite(room) and room <= NOTHING:
         return (
             f"Observing all tiles changes the score by {signed(room)} over the overviews alone: "
@@ -257,6 +267,24 @@ def _other(gap: Compared | None, evaluation: Mapping[str, Any]) -> str:
         f"Tiles selected by the untrained policy {best} score as high or higher: "
         f"efficiency {human.decimal(better[best])} against {human.decimal(learned)}."
     )
+
+
+def _evaluated(evaluation: Mapping[str, Any]) -> str:
+    return "validation tile" if evaluation.get("split") == "val" else "test tile"
+
+
+def _absent(evaluation: Mapping[str, Any]) -> str:
+    """Return a caution about concepts that are not part of the mAP, or always right in it."""
+    shares = {name: number(one.get("prevalence"))
+              for name, one in (evaluation.get("concepts") or {}).items()}  # fmt: skip
+    none = [name for name, share in shares.items() if share == 0]
+    every = [name for name, share in shares.items() if share == 1]
+    parts, tile = [], _evaluated(evaluation)
+    if none and len(none) < len(shares):
+        parts.append(f"No {tile} shows {human.listed(none)}: not part of the mAP.")
+    if every:
+        parts.append(f"Every {tile} shows {', '.join(every)}, which counts 1 in any order.")
+    return " ".join(parts)
 
 
 def _doubtful(evaluation: Mapping[str, Any]) -> str:

@@ -31,7 +31,8 @@ class Chosen(NamedTuple):
         chosen: Number of selected tiles.
         scenes: Number of overviews.
         empty: Number of overviews without a selected tile.
-        open: Number of selected tiles whose lead over the last one is within their uncertainty.
+        open: Number of the other selected tiles whose lead over the last one is within their
+            uncertainty.
         training: Comparison of the policy with random tiles in training; None if not known.
         fallback: The trained policy that `training` is about, if another policy replaced it.
     """
@@ -78,17 +79,17 @@ def selected(found: Chosen) -> Headline:
     else:
         text += f"; in training, this policy {against_random(found.training)}"
     notes = [_within(about), *_trained(found, policy), *_drift(about)]
-    if policy not in {"learned", "random"} and not found.fallback:
+    if policy not in {"learned", "design", "random"} and not found.fallback:
         notes.append(
             f"Tiles were selected by the policy {policy}, not by the scores of the observer."
         )
     if found.empty:
         notes.append(f"{human.plural(found.empty, 'scene has', 'scenes have')} no selected tile.")
     if found.open:
-        few = f"{human.count(found.open)} of the {human.count(found.chosen)}"
+        few = f"{human.count(found.open)} of the other {human.count(found.chosen - 1)}"
         notes.append(
-            f"The scores of {few} exceed that of the last by less than their uncertainty: tiles "
-            "that were not selected may be as good."
+            f"The scores of {few} exceed that of the last selected tile by less than their "
+            "uncertainty: tiles that were not selected may be as good."
         )
     return Headline(text, tuple(note for note in notes if note))
 
