@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from foveate.classify import ClassifyJob
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.heads import TEMPLATE_SETS, labels_from, labels_of, prompts, templates_from
 
@@ -142,8 +143,9 @@ def test_more_labels_may_be_typed_than_a_file_name_has_room_for():
 
 @pytest.mark.parametrize("names", ["labels.txt", "Labels.YAML", "forest,more.csv"])
 def test_a_file_that_is_missing_is_no_label(names):
+    job = ClassifyJob(images=["images"], labels=names)
     with pytest.raises(ParameterError, match="is the name of a file that is missing"):
-        labels_from(names)
+        job.known_labels()
 
 
 def test_a_table_is_no_list_of_names(tmp_path):

@@ -192,14 +192,13 @@ def labels_from(source: str | Path) -> Labels:
                 "Expected names separated by commas.",
                 f"Use labels_from(Path({source!r})).",
             )
-        names = [part.strip() for part in source.split(",")]
-        _refuse_files(names)
-        return labels_of(names)
+        return labels_of([part.strip() for part in source.split(",")])
     return read_names(source, labels_of)
 
 
-def _refuse_files(names: Sequence[str]) -> None:
-    """Raise a `ParameterError` for names of files: one that does not exist, or in a list."""
+def refuse_files(names: Iterable[str]) -> None:
+    """Raise a `ParameterError` for labels that are names of files: missing ones, or in a list."""
+    names = list(names)
     for name in names:
         if name.lower().endswith(_FILES):
             raise ParameterError(

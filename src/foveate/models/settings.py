@@ -12,7 +12,13 @@ from pydantic import BeforeValidator, Field
 from foveate.errors import ParameterError
 from foveate.files import refuse_empty
 from foveate.models.answer_head import Length, check_templates
-from foveate.models.heads import is_file, labels_from, labels_of, templates_from
+from foveate.models.heads import (
+    is_file,
+    labels_from,
+    labels_of,
+    refuse_files,
+    templates_from,
+)
 from foveate.models.load import load_model
 from foveate.models.shard_loop import PartDone
 from foveate.pool.scan import OnError  # noqa: TC001  (pydantic reads it)
@@ -218,6 +224,7 @@ class ClassJob(ModelJob):
             )
         if isinstance(self.labels, str):
             return labels_from(Path(self.labels))
+        refuse_files(self.labels)
         return labels_of(self.labels) if self.labels else None
 
     def check_texts(self, *, used: bool) -> None:
