@@ -346,3 +346,8 @@ def test_ignored_names_and_colours_may_be_composed_otherwise():
     assert Legend.from_dict(content).names == ("b",)
     legend = Legend.from_dict({"classes": {nfd: 1}, "colors": {nfc: "#010203"}})
     assert (legend.names, legend.colors) == ((nfc,), ("#010203",))
+
+
+def test_the_table_of_a_legend_cannot_be_given():
+    with pytest.raises(TypeError, match="_table"):
+        Legend(("a",), ((1,),), _table=None)

@@ -23,6 +23,7 @@ from foveate.raster import (
     given_source,
     metres_per_pixel,
     resize,
+    south_up,
     write_cog,
 )
 
@@ -106,6 +107,12 @@ def test_smaller_is_averaged_and_larger_is_smooth(scene):
     flat = ArraySource(np.full((1, 4, 4), 7, np.uint8)).read(out_shape=(9, 9)).data
     assert (flat == 7).all()
     assert source.read(Window(0, 0, 4, 4), out_shape=(8, 8)).data.shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(("b", "d"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_rotated_rows_do_not_run_from_south_to_north(b, d):
+    box = GeoBox((4, 4), Affine(10, b, 5e5, d, 10, 5e6), "EPSG:32633")
+    assert south_up(ArraySource(np.zeros((1, 4, 4)), geobox=box).info) == (b == d == 0)
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, 3, 4])

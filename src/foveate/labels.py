@@ -115,7 +115,7 @@ class Legend:
     rgb: bool = False
     colors: tuple[str, ...] = ()
     tolerance: int = 0
-    _table: _Table = field(default=_Table.of([]), repr=False, compare=False)
+    _table: _Table = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Build the sorted table of values, and set default display colours."""

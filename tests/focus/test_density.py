@@ -158,6 +158,14 @@ def test_words_are_the_same_again():
     assert one.counts.shape == (90, 32)
 
 
+def test_words_of_points_changed_in_place_are_those_of_the_points():
+    x = np.random.default_rng(7).standard_normal((90, 5))
+    vocabulary = Vocabulary()
+    vocabulary(x)
+    x[:] = x[::-1].copy()
+    np.testing.assert_array_equal(vocabulary(x), Vocabulary()(x))
+
+
 def test_rounding_does_not_change_the_words_of_equal_points():
     draw = np.random.default_rng(0)
     x = draw.standard_normal((12, 16))[draw.integers(12, size=40)]

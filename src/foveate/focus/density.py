@@ -9,7 +9,7 @@ takes the mean over the area of a set instead, which keeps the divergence below 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -128,15 +128,16 @@ class SampleDensity:
 class Vocabulary:
     """Visual words: clusters of points.
 
-    In mode "feature" every round needs the words of the same tokens, so the last ones are cached.
+    In mode "feature" every round needs the words of the same tokens, so those of the last points
+    are cached.
 
     Attributes:
         seed: Seed of k-means.
     """
 
     seed: int = 0
-    _points: NDArray[np.floating] | None = None
-    _words: NDArray[np.int64] | None = None
+    _points: NDArray[np.floating] | None = field(default=None, init=False, repr=False)
+    _words: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
 
     def __call__(self, points: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the word of each of (t, d) points: (t,), numbered without gaps.
@@ -144,12 +145,13 @@ class Vocabulary:
         Points that are equal up to rounding are passed to k-means once: otherwise the initial
         centres, and with them all words, would depend on rounding.
         """
-        if self._words is None or points is not self._points:
+        old = self._points
+        if self._words is None or old is None or not np.array_equal(points, old):
             x = unit(points).astype(np.float64)
             first, inverse = np.unique(_first_equal(x), return_inverse=True)
             k = min(WORDS, max(1, len(first) // 2))
             word = kmeans(x[first], k, rng(self.seed, "focus/words"))[0] if k > 1 else first * 0
-            self._points, self._words = points, word[inverse]
+            self._points, self._words = points.copy(), word[inverse]
         return self._words
 
 

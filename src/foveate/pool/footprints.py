@@ -117,7 +117,7 @@ def _continuous(lon: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _polar(tiles: Tiles, geobox: GeoBox, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Fill `found` with the outlines of tiles with a pole inside or on the edge.
+    """Fill `shapes` with the outlines of tiles with a pole inside or on the edge.
 
     Returns:
         (n,) bool, whether a tile has a pole.

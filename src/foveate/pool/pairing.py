@@ -97,10 +97,10 @@ def pair_files(
             "It distinguishes masks from images.",
             "Give the folder of the masks: --masks DIR, masks=DIR.",
         )
-    found = _found_items(images, stack, search)
+    of_stac = _found_items(images, stack, search)
     labels = None
-    if found is not None:
-        items, notes = found
+    if of_stac is not None:
+        items, notes = of_stac
         pictures = _as_files(items, images)
         labels = None if masks is None else need_files(find(masks, "mask"), "mask")
         scenes = [(file, [file.path]) for file in pictures.files]
@@ -121,10 +121,10 @@ def pair_files(
     heads = [file for file, _ in scenes]
     others, tables = [], []
     for paths in extra:
-        found = need_files(find(paths, "extra"), "extra")
-        table, pair_notes = partners(heads, found.files, "further band")
-        notes += [*(n for n in found.notes() if n not in notes), *pair_notes]
-        others.append(found)
+        further = need_files(find(paths, "extra"), "extra")
+        table, pair_notes = partners(heads, further.files, "further band")
+        notes += [*(n for n in further.notes() if n not in notes), *pair_notes]
+        others.append(further)
         tables.append(table)
     mask_of: dict[str, Location] = {}
     if labels is not None:

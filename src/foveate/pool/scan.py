@@ -117,11 +117,11 @@ def scan(
         else f"{labelled_share[i]:.1%} labelled pixels, under {min_labelled:.0%}"
         for i in np.flatnonzero(~keep)
     }
-    measured = replace(
+    scanned = replace(
         pool, tiles=tiles.with_valid_share(share), legend=legend, counts=counts,
         excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(notes)),
     )  # fmt: skip
-    return measured.take(np.flatnonzero(keep))
+    return scanned.take(np.flatnonzero(keep))
 
 
 def _kept(

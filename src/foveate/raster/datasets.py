@@ -1,4 +1,4 @@
-"""Open datasets of GDAL, cached by thread: the only module that opens files for reading."""
+"""Open datasets of GDAL, cached by thread: all files of GDAL are opened for reading here."""
 
 from __future__ import annotations
 

@@ -183,8 +183,10 @@ def pixel_size(info: SourceInfo) -> tuple[float, float] | None:
 
 def south_up(info: SourceInfo) -> bool:
     """Return whether rows run from south to north, without rotation or mirroring."""
-    box = info.geobox
-    return box is not None and box.affine.e > 0 and box.affine.a > 0 and not box.affine.b
+    if info.geobox is None:
+        return False
+    a = info.geobox.affine
+    return a.e > 0 and a.a > 0 and not (a.b or a.d)
 
 
 def _pixel(info: SourceInfo) -> tuple[float, float] | None:

@@ -166,7 +166,7 @@ def transformer(source: str, target: str = WGS84) -> Transformer | None:
 
 @lru_cache(maxsize=64)
 def horizontal(crs: str) -> CRS:
-    """Return the horizontal part of a CRS: without heights, and without a bound transformation."""
+    """Return the horizontal part of a CRS, without heights; a bound transformation is kept."""
     from pyproj import CRS
 
     found = CRS.from_user_input(crs)

@@ -122,7 +122,9 @@ def stitch(
         order = [label, *(name for name in order if name != label)]
     side = _usual_side([patches[name][0] for name in names]) if tile is None else tile
     outside = _outside(offset, side)
-    numbers = _plan(kind, len(order) - 1, (rows, cols), share, draw)
+    # Also drawn with an offset, so that all later draws of a seed are those of earlier versions.
+    on_grid = _plan(kind, len(order) - 1, (rows, cols), share, draw)
+    numbers = on_grid
     if outside:
         numbers = _plan_off_grid(kind, len(order) - 1, (rows, cols), share, draw)
     image = None

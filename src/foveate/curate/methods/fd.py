@@ -78,7 +78,8 @@ def fd(  # noqa: PLR0913  (keyword-only options)
         max_k: Largest K of the search; None for n.
         k_sample: Share of the rows for the search for K; k-means is then fitted on all rows.
         fit_rows: Largest number of rows that k-means is fitted on; None for all.
-        vendi_rows: Largest number of rows of a cluster for its Vendi score; None for all.
+        vendi_rows: Largest number of rows of a cluster for its Vendi score in the choice of k;
+            None for all. Weights (``weights="vendi"``) are always computed from all rows.
         axes: Largest number of main axes that are clustered; None for all features.
         warm: Whether to initialise K + 1 with the centres of K.
         stop: "consecutive" (paper) or "mean" (released); see `vendi_elbow`.
