@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.curate import rank
+from foveate.curate import METHODS, rank
 from foveate.errors import ParameterError
 from foveate.pool import Pool
 
@@ -102,6 +102,11 @@ def test_semdedup_ranks_copies_last_with_their_distance():
         ("typiclust", {"clusters": 0}, "clusters=0"),
         ("typiclust", {"clusters": 11}, "clusters=11"),
         ("typiclust", {"neighbours": 0}, "neighbours=0"),
+        ("typiclust", {"fit_rows": -5}, "fit_rows=-5"),
+        ("hierarchical", {"fit_rows": 0}, "fit_rows=0"),
+        ("fd", {"vendi_rows": 0}, "vendi_rows=0"),
+        ("kcenter", {"depth": 0}, "depth=0"),
+        ("kcenter", {"depth": "deep"}, "depth='deep'"),
         ("hierarchical", {"levels": 0}, "levels=0"),
         ("hierarchical", {"within": "far"}, "within='far'"),
         ("hierarchical", {"clusters": 99}, "clusters=99"),
@@ -117,3 +122,12 @@ def test_semdedup_ranks_copies_last_with_their_distance():
 def test_options_out_of_range_are_refused(name, options, text):
     with pytest.raises(ParameterError, match=text):
         rank(pool_of(10), name, embeddings=np.random.default_rng(0).normal(size=(10, 3)), **options)
+
+
+def test_no_pick_after_those_given_has_no_distance():
+    x, ids = np.eye(4), np.array(list("abcd"))
+    found = METHODS.get("kcenter").function(
+        ids=ids, embeddings=x, seed=0, progress=None, constraint=None,
+        initial=np.array([0, 1]), depth=0,
+    )  # fmt: skip
+    assert (found.rows.size, found.meta["last_distance"]) == (0, None)

@@ -406,7 +406,7 @@ def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> d
             "Only greedy methods support a depth; this method ranks all tiles.",
             "Leave it out.",
         )
-    if depth < 1:
+    if isinstance(depth, int) and depth < 1:  # other types are rejected as those of any option
         raise ParameterError(f"depth={depth}", "It must be at least 1.")
     return {**options, "depth": depth}
 

@@ -17,6 +17,7 @@ from foveate.errors import ParameterError
 from foveate.progress import Meter, ProgressFn
 from foveate.registry import check_choice
 from foveate.select._distance import double
+from foveate.select._rows import positive
 from foveate.select.holders import Holders, opened
 from foveate.select.threads import one_thread
 from foveate.select.vendi import vendi_score
@@ -138,6 +139,7 @@ def vendi_elbow(
             "delta must be above 0, patience at least 1, and max_k at least 2.",
         )
     n = len(x)
+    positive("vendi_rows", vendi_rows, n)
     rows = np.ascontiguousarray(x, dtype=np.float32)
     cap = n if max_k is None else min(n, max_k)
     if clusters is not None:
@@ -183,13 +185,17 @@ def cells(
 
     Returns:
         Labels (n,) int64, and centres (k', d), k' < k if rows coincide. Clusters may be empty.
+
+    Raises:
+        ParameterError: `fit_rows` is below 1.
     """
     n = len(x)
-    if fit_rows is None or n <= fit_rows:
+    fitted = positive("fit_rows", fit_rows, n)
+    if n <= fitted:
         rows = np.ascontiguousarray(x, dtype=np.float32)
         labels, centres, _ = kmeans(rows, min(k, n), rng)
         return labels, centres
-    sample = np.sort(rng.choice(n, max(fit_rows, 1), replace=False))
+    sample = np.sort(rng.choice(n, fitted, replace=False))
     rows = np.ascontiguousarray(x[sample], dtype=np.float32)
     centres = kmeans(rows, min(k, len(rows)), rng)[1]
     return nearest(x, centres), centres

@@ -86,7 +86,7 @@ def kcenter(
         two = kcenter_in_cells(embeddings, k, exact=exact, rng=rng(seed, "kcenter/cells"), **given)
         found, meta["cells"] = two.found, two.cells
     meta |= {
-        "last_distance": float(found.distance[-1]) if k + taken > 1 else None,
+        "last_distance": float(found.distance[-1]) if k and k + taken > 1 else None,
         "near_ties": int(found.near_ties),
         "passes": int(found.passes),
     }
