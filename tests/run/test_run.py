@@ -205,6 +205,14 @@ def test_run_with_another_schema_raises_for_reading_and_writing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
+@pytest.mark.parametrize("content", ["[]", "3", '{"schema": 1}', '{"schema": 1, "steps": []}'])
+def test_a_record_that_is_none_raises_for_reading_and_writing(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    for open_ in (Run.load, create):
+        with pytest.raises(DataError, match=r"record of the run .* is damaged"):
+            open_(tmp_path)
+
+
 # --- the lock ------------------------------------------------------------------------------
 
 

@@ -74,9 +74,10 @@ def read_format(path: str | Path, number: int, again: str) -> dict[str, Any]:
         DataError: The file has another format.
     """
     content = read_json(path)
-    if content.get("format") != number:
+    stated = content.get("format") if isinstance(content, dict) else None
+    if stated != number:
         raise DataError(
-            f"{str(path)!r} has format {content.get('format')!r}",
+            f"{str(path)!r} has format {stated!r}",
             f"This version of foveate supports format {number}.",
             f"Use the version of foveate that wrote the file, or {again} again.",
         )

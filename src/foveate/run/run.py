@@ -134,11 +134,18 @@ class Run:
                 "Give the folder that was passed to --out.",
             )
         record = read_json(path / _RECORD)
-        if record.get("schema") != SCHEMA:
+        known = isinstance(record, dict)
+        if known and record.get("schema") != SCHEMA:
             raise DataError(
                 f"the run {str(path)!r} has schema {record.get('schema')!r}",
                 f"This version of foveate reads schema {SCHEMA}.",
                 "Use the version of foveate that wrote it, or run the job again.",
+            )
+        if not known or not isinstance(record.get("steps"), dict):
+            raise DataError(
+                f"the record of the run {str(path)!r} is damaged, or is that of another program",
+                f"{_RECORD} must be a JSON object with the steps of the run.",
+                "Use another folder, or delete the file and run the job again.",
             )
         return cls(path, record)
 
