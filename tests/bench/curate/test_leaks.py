@@ -65,6 +65,19 @@ def test_the_same_ground_on_another_date_and_near_ground(tmp_path, x, buffer, ex
     assert all(leak.kind == "ground" for leak in leaks)
 
 
+@pytest.mark.parametrize(("buffer", "expected"), [(0, 0), (3000, 0), (4000, 1)])
+def test_near_ground_across_180_degrees(tmp_path, buffer, expected):
+    for i, (part, x) in enumerate({"train": 179.98, "test": -179.99}.items()):  # 3.2 km apart
+        draw, step = np.random.default_rng(i), 0.001 / 16
+        box = GeoBox((16, 16), Affine(step, 0, x, 0, -step, 10), "EPSG:4326")
+        for kind in ("images", "masks"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            data = draw.integers(0, 2, (1, 16, 16), np.uint8)
+            write_cog(tmp_path / part / kind / f"{part}.tif", data, geobox=box)
+    design = joined_pools(_pool(tmp_path / "train"), _pool(tmp_path / "test"))
+    assert len(find_leaks(design, buffer=buffer)) == expected
+
+
 def test_plain_tiles_are_no_copies_of_each_other(tmp_path):
     write_labelled(tmp_path, n=2, side=16, classes=2, seed=0)
     design = folds_of(_pool(tmp_path), "scene")

@@ -11,6 +11,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import atomic_path, digest, digest_ids
 from foveate.models.embed import pool_prints
+from foveate.pool.antimeridian import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,8 +158,11 @@ def _joined(code: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.
 def _same_file(pool: Pool, train: NDArray[np.int64], test: NDArray[np.int64]) -> Rows:
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (a pool of imagery)
-    prints = [scene.source.info.fingerprint for scene in pool.scenes]
-    names = {scene.scene_id: prints.index(p) for scene, p in zip(pool.scenes, prints, strict=True)}
+    number_of: dict[str, int] = {}  # of each file; several scenes may be of the same
+    names = {
+        scene.scene_id: number_of.setdefault(scene.source.info.fingerprint, len(number_of))
+        for scene in pool.scenes
+    }
     file = np.array([names[name] for name in tiles.scenes], np.int64)[tiles.scene_code]
 
     def overlapping() -> Iterator[tuple[int, int]]:
@@ -184,7 +188,8 @@ def _touching(
     if buffer:
         latitude = np.radians(shapely.get_y(shapely.centroid(grown)))
         # Degrees of longitude are shorter away from the equator: buffer by the larger angle.
-        grown = shapely.buffer(grown, buffer / (_DEGREE * np.maximum(np.cos(latitude), 0.01)))
+        angle = buffer / (_DEGREE * np.maximum(np.cos(latitude), 0.01))
+        grown = cut(shapely.buffer(grown, angle))  # also reaches across 180 degrees
     tree = shapely.STRtree(outlines[test])
     i, j = tree.query(grown, predicate="intersects")
     if not buffer:  # neighbours that touch along an edge do not overlap
