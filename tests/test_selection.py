@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -105,6 +107,20 @@ def test_what_is_no_order_is_refused(given, message):
 
 def test_unscored_rows_come_last():
     assert ranking(score=(1, 0.5, np.nan, np.nan)).depth == 4
+
+
+def test_a_ranking_does_not_change_with_the_arrays_of_the_caller():
+    rows, score = np.array([2, 0, 1]), np.array([3.0, 2.0, 1.0])
+    ranking = Ranking(rows, score, 3)
+    rows[0], score[0] = 1, np.nan
+    assert (ranking.rows.tolist(), ranking.score.tolist()) == ([2, 0, 1], [3.0, 2.0, 1.0])
+    for array in (ranking.rows, ranking.score):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    selection = ranking.at(2)
+    assert np.shares_memory(selection.rows, ranking.rows)  # large rankings are not copied again
+    assert np.shares_memory(replace(ranking, meta={"seed": 1}).score, ranking.score)
+    assert Selection([0], 1, score=[0.5]).score.dtype == np.float64
 
 
 def test_a_mask_is_not_taken_for_rows():

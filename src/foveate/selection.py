@@ -2,6 +2,7 @@
 
 Selections cut from one ranking are nested: the selection of a larger budget contains that of a
 smaller budget. A ranking may have a limited depth (greedy methods that were stopped early).
+Rows, scores and weights are read-only, and are copied from arrays that can be changed.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Ranking(Tabular):
         object.__setattr__(self, "given", given)
         if given.size and np.isin(given, rows).any():
             raise DataError("a ranked row was picked before", "Rows in `given` must not be ranked.")
-        score = np.ascontiguousarray(self.score, dtype=np.float64)
+        score = _owned(np.ascontiguousarray(self.score, dtype=np.float64))
         if score.shape != rows.shape:
             raise DataError(
                 f"{score.size} scores for {rows.size} rows", "Expected one score per row."
@@ -200,12 +201,15 @@ class Selection(Tabular):
         """Validate rows and lengths."""
         rows = _checked_rows(self.rows, self.n)
         for name in ("score", "weight"):
-            column = getattr(self, name)
-            if column is not None and np.shape(column) != rows.shape:
+            if getattr(self, name) is None:
+                continue
+            column = _owned(np.ascontiguousarray(getattr(self, name), dtype=np.float64))
+            if column.shape != rows.shape:
                 raise DataError(
-                    f"{name} of shape {np.shape(column)} for {rows.size} rows",
+                    f"{name} of shape {column.shape} for {rows.size} rows",
                     "Expected one value per row.",
                 )
+            object.__setattr__(self, name, column)
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
 
@@ -272,7 +276,7 @@ def _checked_rows(given: ArrayLike, n: int) -> NDArray[np.int64]:
             "Rows must be a one-dimensional array of integers.",
             "Use np.flatnonzero(mask) for a mask." if array.dtype == bool else "",
         )
-    rows = np.ascontiguousarray(array, dtype=np.int64)
+    rows = _owned(np.ascontiguousarray(array, dtype=np.int64))
     if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n):
         raise DataError(
             f"rows outside a pool of {n}",
@@ -281,6 +285,14 @@ def _checked_rows(given: ArrayLike, n: int) -> NDArray[np.int64]:
     if np.unique(rows).size != rows.size:
         raise DataError("rows are repeated", "Rows must be unique.")
     return rows
+
+
+def _owned[T: np.generic](array: NDArray[T]) -> NDArray[T]:
+    """Return an array that cannot be changed; those of other rankings and selections are shared."""
+    if array.flags.writeable:  # the caller may change it later
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def _checked_ids(ids: ArrayLike | None, n: int) -> NDArray[np.str_] | None:
