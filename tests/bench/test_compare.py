@@ -1,3 +1,5 @@
+import csv
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from foveate.bench.observe.tables import efficient
 from foveate.bench.observe.write import content
 from foveate.bench.write import markdown, write
 from foveate.stats import FEWEST
-from foveate.stats.measures import Measure
+from foveate.stats.measures import Measure, area, mean_of
 
 TABLE = Table("T", "tiles", ("tiles",), lambda _: [], ("base", "other"), lambda *_: [])
 GROUPS = 24
@@ -54,6 +56,31 @@ def test_the_reference_of_a_block_is_the_better_one_of_several():
         "worse", "reference", "reference", "worse",
     ]  # fmt: skip
     assert [r.reference for r in found if r.label == "own"] == ["other", "base"]
+
+
+def test_means_over_fewer_seeds_are_marked_and_are_no_reference(tmp_path):
+    rows, none = [row("base"), row("other"), row("own")], Measure(float("nan"), [], {})
+    means = [(0.5, 0.5, 0.5), (0.9, 0.9, None), (0.6, 0.6, 0.6)]
+    results = [
+        {r.conditions[0]: {"tiles": none} if m[s] is None else made(m[s], seed=10 * s + i)
+         for i, (r, m) in enumerate(zip(rows, means, strict=True))}
+        for s in range(3)
+    ]  # fmt: skip
+    found, lead = compare(TABLE, rows, results)
+    assert [r.seeds for r in found] == [{}, {"tiles": 2}, {}]
+    assert found[0].verdict == "reference"
+    split = {"scenes": 9, "groups": GROUPS}
+    written = content(TABLE, lead, found, name="m", seeds=3, obr=0.1, lines=[], split=split)
+    _, table, text = write(tmp_path, "m", written)
+    assert "| other | 0.900 (2 seeds) |" in text.read_text()
+    head, *lines = csv.reader(table.read_text().splitlines())
+    assert [line[head.index("tiles seeds")] for line in lines] == ["3", "2", "3"]
+
+
+def test_a_curve_with_a_missing_point_has_no_area():
+    points = [made(0.5)["tiles"], Measure(float("nan"), [0.5], {})]
+    assert np.isnan(area(points, [0.1, 0.2]).value)
+    assert area(points, [0.1, 0.2]).groups == mean_of(points).groups == {}
 
 
 def test_few_groups_leave_it_open_and_one_has_no_interval():

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foveate.errors import ParameterError
 from foveate.stats import mean_average_precision
 from foveate.stats import measures as measure
 from foveate.stats.measures import Measure
@@ -62,6 +63,8 @@ def test_pooled_takes_the_best_or_the_mean_and_shows_what_any_row_shows():
     assert shown.tolist() == [[True], [False]]
     assert first.tolist() == [0, 2]
     assert measure.pooled(scores, relevant, number, "mean")[0].tolist() == [[3], [2]]
+    with pytest.raises(ParameterError, match=r"how='maximum'\. Allowed: max, mean"):
+        measure.pooled(scores, relevant, number, "maximum")
 
 
 def test_the_area_of_a_constant_curve_is_its_height():

@@ -7,6 +7,7 @@ two seeds is one cluster). p-values are adjusted by Holm's method over all rows 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ class Comparison:
         block: Rows of a block are compared with each other.
         means: Measure -> mean over seeds.
         sds: Measure -> standard deviation over seeds; 0 for one seed.
+        seeds: Measure -> number of seeds with a value, for measures without a value (NaN) for some;
+            their means and standard deviations are over these seeds.
         reference: Label of the reference row.
         difference: Difference from the reference in the leading measure; None for the reference
             itself, and if all test scenes are one group.
@@ -52,6 +55,7 @@ class Comparison:
     block: str
     means: dict[str, float] = field(default_factory=dict)
     sds: dict[str, float] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
     reference: str = ""
     difference: Difference | None = None
     p: float | None = None
@@ -85,7 +89,7 @@ def compare(
         named = row.label in table.references or not (table.references or row.block in references)
         if named and lead in compared[row].means:
             best = references.get(row.block)
-            if best is None or compared[row].means[lead] > compared[best].means[lead]:
+            if best is None or _level(compared[row], lead) > _level(compared[best], lead):
                 references[row.block] = row
     for row in rows:
         reference = references.get(row.block)
@@ -131,12 +135,18 @@ def _row(row: Row, measured: list[Measures] | str) -> Comparison:
         return Comparison(row.label, row.block, skipped=measured)
     names = [name for name in measured[0] if all(name in m for m in measured)]
     values = {name: np.array([m[name].value for m in measured]) for name in names}
-    values = {name: v[np.isfinite(v)] for name, v in values.items() if np.isfinite(v).any()}
+    known = {name: v[np.isfinite(v)] for name, v in values.items() if np.isfinite(v).any()}
     return Comparison(
         row.label, row.block,
-        means={name: float(v.mean()) for name, v in values.items()},
-        sds={name: float(v.std(ddof=1)) if v.size > 1 else 0.0 for name, v in values.items()},
+        means={name: float(v.mean()) for name, v in known.items()},
+        sds={name: float(v.std(ddof=1)) if v.size > 1 else 0.0 for name, v in known.items()},
+        seeds={name: v.size for name, v in known.items() if v.size < len(measured)},
     )  # fmt: skip
+
+
+def _level(row: Comparison, lead: str) -> tuple[float, float]:
+    """Return the order of references: those with a value for all seeds first, then by the mean."""
+    return row.seeds.get(lead, math.inf), row.means[lead]
 
 
 def _difference(

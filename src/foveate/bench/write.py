@@ -10,6 +10,7 @@ from foveate.bench.compare import FEW
 from foveate.files import write_bytes, write_json
 from foveate.report.words import bench as words
 from foveate.stats import FEWEST
+from foveate.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def markdown(table: dict[str, Any]) -> str:
     lines = [f"# {table['title']}", "", _line(titles), _line(["---"] * len(titles))]
     for row in table["rows"]:
         label = f"{row['block']}: {row['label']}" if row["block"] else row["label"]
-        values = [label, *(_number(row["means"].get(c)) for c in columns)]
+        values = [label, *(_number(row["means"].get(c), row["seeds"].get(c)) for c in columns)]
         if compared:
             values += [_difference(row), row["verdict"]]
         lines.append(_line(values))
@@ -75,17 +76,20 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _csv(table: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for row in table["rows"] for name in row["means"]))
+    partial = [name for name in names if any(name in row["seeds"] for row in table["rows"])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([
-        "block", "row", *(x for name in names for x in (name, f"{name} sd")), "reference",
+        "block", "row", *(x for name in names for x in (name, f"{name} sd")),
+        *(f"{name} seeds" for name in partial), "reference",
         "difference", "low", "high", "p_holm", "verdict",
     ])  # fmt: skip
     for row in table["rows"]:
         gap = row["difference"] or {}
         figures = (x for name in names for x in (row["means"].get(name), row["sds"].get(name)))
         writer.writerow([
-            row["block"], row["label"], *figures, row["reference"],
+            row["block"], row["label"], *figures,
+            *(row["seeds"].get(name, table["seeds"]) for name in partial), row["reference"],
             *(gap.get(key) for key in ("mean", "low", "high")), row["p"], row["verdict"],
         ])  # fmt: skip
     return text.getvalue()
@@ -95,8 +99,11 @@ def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(values) + " |"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _number(value: float | None, seeds: int | None) -> str:
+    """Return a mean as text, with the number of its seeds if there is no value for others."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" + ("" if seeds is None else f" ({plural(seeds, 'seed')})")
 
 
 def _difference(row: dict[str, Any]) -> str:

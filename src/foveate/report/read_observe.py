@@ -239,6 +239,7 @@ class TableRow:
     difference: Gap | None  # from the reference in the leading measure; None without a reference
     p: Number  # Holm's p-value; NaN for none
     verdict: str  # stored verdict
+    seeds: dict[str, int] = Field(default_factory=dict)  # of means that are not over all seeds
 
     @property
     def gap(self) -> Interval | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.registry import check_choice
 from foveate.seeds import tie_keys
 from foveate.stats import mean_average_precision
 
@@ -140,7 +141,11 @@ def pooled(
 
     Returns:
         (m, K) scores, (m, K) relevance, and (m,) the first row of each region.
+
+    Raises:
+        ParameterError: `how` is unknown.
     """
+    check_choice("how", how, ("max", "mean"))
     _, first, member = np.unique(number, return_index=True, return_inverse=True)
     pooled_relevant = np.zeros((len(first), relevant.shape[1]), bool)
     np.logical_or.at(pooled_relevant, member, relevant)
@@ -154,12 +159,11 @@ def pooled(
 
 
 def mean_of(measures: Sequence[Measure]) -> Measure:
-    """Return the mean of measures with the same groups, e.g. over draws of a random policy."""
-    names = measures[0].groups
+    """Return the mean of measures over their common groups, e.g. of draws of a random policy."""
     return Measure(
         float(np.mean([m.value for m in measures])),
         np.mean([m.parts for m in measures], axis=0).tolist(),
-        {name: float(np.mean([m.groups[name] for m in measures])) for name in names},
+        {name: float(np.mean([m.groups[name] for m in measures])) for name in _common(measures)},
     )
 
 
@@ -167,7 +171,7 @@ def area(measures: Sequence[Measure], shares: Sequence[float]) -> Measure:
     """Return the normalised area under a curve over observed ratios, by the trapezoidal rule.
 
     Args:
-        measures: One measure per ratio, with the same groups.
+        measures: One measure per ratio; their common groups are kept, none if a value is NaN.
         shares: Observed ratios, increasing.
     """
 
@@ -178,5 +182,10 @@ def area(measures: Sequence[Measure], shares: Sequence[float]) -> Measure:
     return Measure(
         height([m.value for m in measures]),
         [height(column.tolist()) for column in parts.T],
-        {name: height([m.groups[name] for m in measures]) for name in measures[0].groups},
+        {name: height([m.groups[name] for m in measures]) for name in _common(measures)},
     )
+
+
+def _common(measures: Sequence[Measure]) -> list[str]:
+    """Return the groups of all measures; a measure that is NaN has none."""
+    return [name for name in measures[0].groups if all(name in m.groups for m in measures)]

@@ -227,7 +227,7 @@ def means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Marku
     for group in _groups(table.rows):
         for row in group:
             cells: list[str | Markup | ui.Cell] = [
-                human.decimal(row.means[c], 3) if c in row.means else "" for c in columns
+                over(row.means[c], row.seeds.get(c)) if c in row.means else "" for c in columns
             ]
             if compared:
                 verdict = row.known_verdict
@@ -239,6 +239,11 @@ def means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Marku
             rows.append(ui.Row(row.label, cells, mark=samples.get(row.label), group=row.block,
                             lead=row.known_verdict == "reference"))  # fmt: skip
     return ui.Table(f"Means: {table.title}", heads, rows)
+
+
+def over(mean: float, seeds: int | None) -> str:
+    """Format a mean, with the number of its seeds unless it is None: all seeds."""
+    return human.decimal(mean, 3) + ("" if seeds is None else f" ({human.plural(seeds, 'seed')})")
 
 
 def p_text(value: float) -> str:

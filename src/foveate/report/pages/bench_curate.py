@@ -10,7 +10,7 @@ from foveate.report import human, svg
 from foveate.report import origin as made
 from foveate.report.page import Page, Section
 from foveate.report.pages import compare
-from foveate.report.pages.bench import forest_row, forest_table, p_text, written_gap
+from foveate.report.pages.bench import forest_row, forest_table, over, p_text, written_gap
 from foveate.report.words import bench_curate as words
 
 if TYPE_CHECKING:
@@ -276,7 +276,8 @@ def _figures_table(entries: Sequence[Mapping[str, Any]]) -> ui.Table:
         for r in entry["rows"]:
             group = f"{human.share(entry['share'])}, {_SHORT[r['block']]}"
             rows.append(ui.Row(r["label"], [
-                human.decimal(_value(r), 3), human.decimal(r["sds"].get("miou", math.nan), 3),
+                over(_value(r), r.get("seeds", {}).get("miou")),
+                human.decimal(r["sds"].get("miou", math.nan), 3),
                 written_gap(_gap(r)), p_text(math.nan if r["p"] is None else r["p"]),
                 ui.Cell(r["verdict"], f"v-{r['verdict'] or 'none'}"),
             ], group=group))  # fmt: skip
