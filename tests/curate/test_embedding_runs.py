@@ -88,6 +88,28 @@ def test_settings_of_imagery_are_refused(tmp_path):
         job(tmp_path / "images", column="x").check()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("tile", 256), ("edge", "shift"), ("min_valid", 0.5), ("model", "builtin")]
+)
+def test_settings_of_imagery_that_are_typed_are_refused_also_with_the_default(
+    tmp_path, name, value
+):
+    path = made.write(tmp_path, "clay")
+    assert type(value)(CurateJob.model_fields[name].default) == value
+    with pytest.raises(ParameterError, match="has no pixels"):
+        CurateJob.typed(images=[str(path)], **{name: value})
+    with pytest.raises(ParameterError, match="has no pixels"):
+        CurateJob.typed(images=[str(path)], preset="paper", **{name: value})
+    whole = CurateJob.typed(images=[str(path)], preset="paper", methods=["random"])
+    CurateJob(**whole.model_dump(mode="json")).check()  # as stored in run.json
+
+
+def test_settings_that_are_typed_without_those_that_they_need_are_refused(tmp_path):
+    for images in (made.write(tmp_path, "clay"), tmp_path):
+        with pytest.raises(ParameterError, match="no effect without --quality"):
+            CurateJob.typed(images=[str(images)], max_bad=0.2)
+
+
 def test_without_a_method_the_default_reads_the_vectors(tmp_path):
     path = made.write(tmp_path, "clay")
     CurateJob(images=[str(path)]).run(tmp_path / "run")

@@ -21,6 +21,7 @@ from foveate.pool.exclusion import Exclusion
 from foveate.pool.find import contents, need_paths
 from foveate.pool.pool import Pool
 from foveate.pool.quality import Quality
+from foveate.pool.settings import PoolJob
 from foveate.pool.stac.sources import stac_paths
 from foveate.pool.step import Refinement, measured_pool
 from foveate.pool.store import load_pool, save_pool
@@ -28,7 +29,7 @@ from foveate.run.job import SettingError
 from foveate.run.shards import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from foveate.curate.job import CurateJob
     from foveate.embeddings import Embeddings
@@ -37,16 +38,32 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raised when the output of a step changes for the same inputs
 # Settings of imagery and models, which are not used with embedding files.
-_IMAGERY = (
-    "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
-    "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
-    "scale", "quality", "assets", "datetime", "bbox", "max_cloud",
-)  # fmt: skip
+_IMAGERY = (*(n for n in PoolJob.model_fields if n != "images"), "model", "weights", "scale",
+            "quality")  # fmt: skip
 # Setting -> the setting without which it is not used.
 _USED_WITH = {
     "classes": "masks", "min_labelled": "masks", "max_bad": "quality", "quality_kind": "quality",
     "max_excluded": "exclude",
 }  # fmt: skip
+
+
+def check_typed(job: CurateJob, given: Collection[str]) -> None:
+    """Check that options given on the command line have an effect, also those with the default.
+
+    Args:
+        job: The job.
+        given: Fields of the options.
+
+    Raises:
+        ParameterError: An option is not used with the inputs.
+    """
+    of_imagery = [name for name in _IMAGERY if name in given]
+    if of_imagery and embedding_paths(job.images) is not None:
+        raise _of_imagery(job, of_imagery[0])
+    used = _used(job)
+    for name, other in _USED_WITH.items():
+        if name in given and not used[other]:
+            raise _without(job, name)
 
 
 def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | None:
@@ -80,11 +97,8 @@ def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | N
     for name in _IMAGERY:
         value = getattr(job, name)
         if value not in (type(job).model_fields[name].get_default(), preset.get(name)):
-            raise SettingError(
-                name, repr(value),
-                "It is an option of imagery; an embedding file has no pixels.",
-                "Leave it out, or give the images.",
-            )  # fmt: skip
+            raise _of_imagery(job, name)
+    _need_others(job)
     return EmbeddingFile.open(paths, job.column, job.id_column)
 
 
@@ -94,15 +108,34 @@ def _need_others(job: CurateJob) -> None:
     Raises:
         ParameterError: A setting has no effect.
     """
-    used = {name: bool(getattr(job, name)) for name in ("masks", "quality", "exclude")}
-    used["quality"] |= stac_paths(job.images) is not None  # found by the names of the assets
+    used = _used(job)
     for name, other in _USED_WITH.items():
         value = getattr(job, name)
         if not used[other] and value != type(job).model_fields[name].get_default():
-            raise SettingError(
-                name, repr(value), f"It has no effect without --{other}.",
-                f"Give --{other}, or leave the option out.",
-            )  # fmt: skip
+            raise _without(job, name)
+
+
+def _used(job: CurateJob) -> dict[str, bool]:
+    """Return whether each setting that others need is given."""
+    used = {name: bool(getattr(job, name)) for name in ("masks", "quality", "exclude")}
+    used["quality"] |= stac_paths(job.images) is not None  # found by the names of the assets
+    return used
+
+
+def _without(job: CurateJob, name: str) -> SettingError:
+    other = _USED_WITH[name]
+    return SettingError(
+        name, repr(getattr(job, name)), f"It has no effect without --{other}.",
+        f"Give --{other}, or leave the option out.",
+    )  # fmt: skip
+
+
+def _of_imagery(job: CurateJob, name: str) -> SettingError:
+    return SettingError(
+        name, repr(getattr(job, name)),
+        "It is an option of imagery; an embedding file has no pixels.",
+        "Leave it out, or give the images.",
+    )  # fmt: skip
 
 
 def refuse_model(job: CurateJob, preset: Mapping[str, Any]) -> None:

@@ -15,7 +15,13 @@ from foveate.budget import Budget
 from foveate.curate import results, steps
 from foveate.curate.changes import note_changes
 from foveate.curate.dense import Dense, prepared
-from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors, refuse_model
+from foveate.curate.inputs import (
+    check_inputs,
+    check_typed,
+    gathered_pool,
+    read_vectors,
+    refuse_model,
+)
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
@@ -158,7 +164,9 @@ class CurateJob(SpreadJob):
     @classmethod
     def typed(cls, **given: Any) -> Self:
         """Make a job from options of the command line, on top of a preset."""
-        return cls.with_preset(given.pop("preset", "default"), **given)
+        job = cls.with_preset(given.pop("preset", "default"), **given)
+        check_typed(job, given)
+        return job
 
     @classmethod
     def with_preset(cls, preset: str = "default", **given: Any) -> Self:
