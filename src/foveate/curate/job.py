@@ -216,7 +216,7 @@ class CurateJob(SpreadJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Pool, embeddings, rankings, selections, tables and pictures."""
-        budget, methods, handle, file, embeds, _ = ready
+        budget, methods, file = ready.budget, ready.methods, ready.file
         pool, pool_key = gathered_pool(self, file, run, progress)
         steps.check_labels(pool, [method for method, _ in methods.values()])
         steps.note_unlabelled(pool, methods)
@@ -229,14 +229,14 @@ class CurateJob(SpreadJob):
             steps.check_rules(ranker.under(method), budget)
         write_start(run, start)
         embeddings, vectors = None, ""
-        if handle is not None and embeds:
+        if ready.handle is not None and ready.embeds:
             embeddings, failed = embed_at(
-                pool, handle, self.placement(), run=run, batch_size=self.batch_size,
+                pool, ready.handle, self.placement(), run=run, batch_size=self.batch_size,
                 on_error=self.on_error, progress=progress,
             )  # fmt: skip
             vectors = run.key(step_name(embeddings.spec.name))
             pool, pool_key = leave_out(run, pool, pool_key, failed)
-        elif file is not None and embeds:
+        elif file is not None and ready.embeds:
             embeddings, vectors = read_vectors(file, pool, run)
         dense, pool, pool_key = self._dense(pool, pool_key, run, ready, progress)
         if pool.failed:

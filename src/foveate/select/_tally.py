@@ -26,7 +26,7 @@ are candidates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -176,6 +176,25 @@ class Candidates:
         )  # fmt: skip
 
 
+class Best(NamedTuple):
+    """The patterns of a part of the rows that could win.
+
+    These are within a tolerance of the highest, unless another one is both at least as high and
+    earlier.
+
+    Attributes:
+        heights: (m,) entropies in nats.
+        ranks: (m,) positions in the order of ties.
+        rows: (m,) rows, one of each pattern.
+        evaluated: Number of evaluated patterns.
+    """
+
+    heights: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    evaluated: int
+
+
 class Tally:
     """Class counts of a contiguous range of rows of the matrix.
 
@@ -273,16 +292,8 @@ class Tally:
         places, base, n, _ = kept[0]
         return self._to_candidates(places, base, n, others)
 
-    def best(
-        self, mix: NDArray[np.float64], gone: NDArray[np.int64], tolerance: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], int]:
-        """Evaluate all patterns.
-
-        Returns:
-            Entropies in nats, positions in the order of ties, and rows of the patterns that could
-            win: those within `tolerance` of the highest, unless another one is both at least as
-            high and earlier. Then the number of evaluated patterns.
-        """
+    def best(self, mix: NDArray[np.float64], gone: NDArray[np.int64], tolerance: float) -> Best:
+        """Evaluate all patterns."""
         self._remove(gone)
         top, evaluated = -np.inf, 0
         heights, places = np.empty(0), np.empty(0, np.int64)
@@ -297,7 +308,8 @@ class Tally:
                 heights, places = self._front(heights, places, top - tolerance)
         heights, places = self._front(heights, places, top - tolerance)
         rows = self.members[self.head[places]]
-        return heights, self.ranks[rows].astype(np.int64), self.begin + rows, evaluated
+        ranks = self.ranks[rows].astype(np.int64)
+        return Best(heights, ranks, self.begin + rows, evaluated)
 
     def _front(
         self, heights: NDArray[np.float64], places: NDArray[np.int64], floor: float

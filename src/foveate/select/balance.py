@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
-    from foveate.select._tally import CountSummary
+    from foveate.select._tally import Best, CountSummary
     from foveate.select.constraints import Constraint, Open
     from foveate.select.holders import Crew
 
@@ -254,10 +254,12 @@ class _Loop:
         """
         mix = self.mix.astype(np.float64)
         tolerance = TOLERANCE * float(np.log(mix.size))
-        parts = self.crew.each("best", mix, gone, tolerance)
+        parts: list[Best] = self.crew.each("best", mix, gone, tolerance)
         self.passes += 1
-        self.exact += sum(part[3] for part in parts)
-        heights, ranks, rows = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        self.exact += sum(part.evaluated for part in parts)
+        heights = np.concatenate([part.heights for part in parts])
+        ranks = np.concatenate([part.ranks for part in parts])
+        rows = np.concatenate([part.rows for part in parts])
         if not rows.size:
             return rows, True
         tied = np.flatnonzero(heights >= heights.max() - tolerance)

@@ -44,20 +44,25 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
         shared = numbers.overlaps(run.scene[method.picks], run.windows[method.picks]) > 0
         found.append(
             Picks(
-                short_title(method), method.picks.size, run.n, method.name == RANDOM,
-                even[i], math.nan if balance is None else balance.entropy_pool, rare[i],
-                run.classes[balance.rarest] if balance is not None and even[i] else "",
-                float(shared.mean()) if method.picks.size else 0.0,
-                numbers.overlap_by_chance(degree, method.picks.size),
-                method.put_back - method.constant,
-                method.repeats - method.constant_picks,
-                bound,
-                "quota" in run.record.get("summary", {}),  # present if the run has any rules
-                _wrong_labels(method),
-                method.constant,
-                method.constant_picks,
+                method=short_title(method),
+                kept=method.picks.size,
+                pool=run.n,
+                drawn=method.name == RANDOM,
+                evenness=even[i],
+                entropy_pool=math.nan if balance is None else balance.entropy_pool,
+                rare=rare[i],
+                rarest=run.classes[balance.rarest] if balance is not None and even[i] else "",
+                repeated=float(shared.mean()) if method.picks.size else 0.0,
+                repeated_by_chance=numbers.overlap_by_chance(degree, method.picks.size),
+                put_back=method.put_back - method.constant,
+                repeats=method.repeats - method.constant_picks,
+                overlap=bound,
+                rules="quota" in run.record.get("summary", {}),  # present if the run has any rules
+                wrong=_wrong_labels(method),
+                constant=method.constant,
+                constant_picks=method.constant_picks,
             )
-        )  # fmt: skip
+        )
     return found
 
 
