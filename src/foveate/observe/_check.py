@@ -34,7 +34,7 @@ def finite(values: ArrayLike, what: str, shape: tuple[int | None, ...]) -> NDArr
             f"Expected numbers of shape ({expected}{',' * (len(shape) == 1)}).",
         )
     array = np.ascontiguousarray(array, dtype=np.float64)
-    _check_finite(array, what)
+    check_finite(array, what)
     return array
 
 
@@ -55,17 +55,12 @@ def costs_of(costs: ArrayLike | None, n: int) -> NDArray[np.float64]:
     return checked
 
 
-def known(result: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return a result unchanged if it is finite; non-finite results come from invalid input.
+def check_finite(array: NDArray[Any], what: str) -> None:
+    """Check that all values are finite.
 
     Raises:
-        DataError: The result contains NaN or infinity; the message contains the first rows.
+        DataError: The array contains NaN or infinity; the message contains the first rows.
     """
-    _check_finite(result, what)
-    return result
-
-
-def _check_finite(array: NDArray[Any], what: str) -> None:
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1) if array.size else np.empty(0)
     if bad.any():
         rows = ", ".join(map(str, np.flatnonzero(bad)[:3]))

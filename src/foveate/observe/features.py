@@ -19,7 +19,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.models.capabilities import capabilities, need
 from foveate.models.embed import embed
-from foveate.observe._check import known
+from foveate.observe._check import check_finite
 from foveate.observe.data.pairs import cut_into
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps
@@ -289,7 +289,7 @@ def encode_overviews(
     for grid in sorted(grids):
         numbers = [number for number, shape in enumerate(pairs.grids) if shape == grid]
         scenes = [pairs.overviews[number] for number in numbers]
-        pool = _whole(scenes)
+        pool = overview_pool(scenes)
         tokens = encode_windows(pool, model, grid, side, run=run, progress=progress)
         order = rows_by_scene(pool, scenes)
         tokens = tokens if np.array_equal(order, np.arange(len(order))) else tokens[order]
@@ -348,12 +348,8 @@ def encode_tiles(
     return TileFeatures(*adapter.unpack(embeddings.x), spec=adapter.spec)
 
 
-def overview_pool(pairs: Pairs) -> Pool:
-    """Return the overviews as a pool of one tile per scene."""
-    return _whole(pairs.overviews)
-
-
-def _whole(scenes: Sequence[Scene]) -> Pool:
+def overview_pool(scenes: Sequence[Scene]) -> Pool:
+    """Return overviews as a pool of one tile per scene."""
     return cut_into(Pool(np.array([], np.str_), tuple(scenes)), [(1, 1)] * len(scenes))
 
 
@@ -384,7 +380,7 @@ def structural_saliency(tokens: NDArray[np.floating]) -> NDArray[np.float64]:
     result = np.zeros(len(tokens))
     for start in range(0, len(tokens), _BLOCK):
         t = np.array(tokens[start : start + _BLOCK], np.float64, order="C")
-        known(t, "tokens")
+        check_finite(t, "tokens")
         length = np.sqrt((t * t).sum(axis=-1, keepdims=True))
         unit = t / np.where(length > 0, length, 1)
         nonzero = length[..., 0] > 0

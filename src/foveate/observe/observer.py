@@ -171,7 +171,7 @@ class Observer:
         return np.concatenate(parts)
 
     def complete(
-        self, lr: NDArray[np.floating], hr: NDArray[np.floating], seen: NDArray[np.bool_],
+        self, lr: NDArray[np.floating], hr: NDArray[np.floating], observed: NDArray[np.bool_],
         *, passthrough: bool = True,
     ) -> Scenes:  # fmt: skip
         """Complete scenes from their overviews and the observed tiles (Eq. 3).
@@ -179,21 +179,21 @@ class Observer:
         Args:
             lr: (s, R * r, C * r, lr_dim) projected LR tokens.
             hr: (s, R * k, C * k, hr_dim) projected HR tokens; only observed tiles are used.
-            seen: (s, R, C) bool mask of observed tiles. A tile with a non-finite token is treated
-                as unobserved.
+            observed: (s, R, C) bool mask of observed tiles. A tile with a non-finite token is
+                treated as unobserved.
             passthrough: Whether observed tokens are returned unchanged.
         """
         import torch
 
         side = self.record.shape.hr_side
         finite = np.isfinite(hr).all(axis=-1)
-        s, rows, cols = seen.shape
+        s, rows, cols = observed.shape
         finite_tiles = finite.reshape(s, rows, side, cols, side).all(axis=(2, 4))
         tokens, fills, doubts = [], [], []
         with torch.inference_mode():
             for start in range(0, s, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
-                mask = torch.from_numpy(seen[part] & finite_tiles[part]).to(self.device)
+                mask = torch.from_numpy(observed[part] & finite_tiles[part]).to(self.device)
                 completed = self.predictor(
                     self._tensor(lr[part]), self._tensor(hr[part]), mask, passthrough=passthrough
                 )
@@ -204,7 +204,7 @@ class Observer:
         return Scenes(np.concatenate(tokens), np.concatenate(fills), np.concatenate(doubts))
 
     def complete_scene(
-        self, lr: NDArray[np.floating], hr: NDArray[np.floating], seen: NDArray[np.bool_], *,
+        self, lr: NDArray[np.floating], hr: NDArray[np.floating], observed: NDArray[np.bool_], *,
         whole: int = _WHOLE,
     ) -> Scenes:  # fmt: skip
         """Complete one scene; a large scene in blocks of about the size of a training scene.
@@ -215,32 +215,32 @@ class Observer:
         Args:
             lr: (R * r, C * r, lr_dim) projected LR tokens.
             hr: (R * k, C * k, hr_dim) projected HR tokens of observed tiles.
-            seen: (R, C) bool mask of observed tiles.
+            observed: (R, C) bool mask of observed tiles.
             whole: Maximum number of tiles that are completed at once.
 
         Returns:
             Arrays of one scene.
         """
-        if seen.size <= whole:
-            return self.complete(lr[None], hr[None], seen[None])
+        if observed.size <= whole:
+            return self.complete(lr[None], hr[None], observed[None])
         r, k = self.record.shape.lr_side, self.record.shape.hr_side
         edges = [
             np.arange(parts + 1) * n // parts
-            for n, size in zip(seen.shape, self.record.tiles, strict=True)
+            for n, size in zip(observed.shape, self.record.tiles, strict=True)
             for parts in (-(-n // size),)
         ]
         tokens, fill = np.empty((2, *hr.shape), np.float32)
-        doubt = np.empty(seen.shape, np.float32)
+        doubt = np.empty(observed.shape, np.float32)
         for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
             for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
                 block, low, high = (
                     np.s_[top * n : bottom * n, left * n : right * n] for n in (1, r, k)
                 )
-                part = self.complete(lr[low][None], hr[high][None], seen[block][None])
+                part = self.complete(lr[low][None], hr[high][None], observed[block][None])
                 tokens[high], fill[high], doubt[block] = part.tokens[0], part.fill[0], part.doubt[0]
         return Scenes(tokens[None], fill[None], doubt[None])
 
-    def design(self, lr: NDArray[np.floating], worth: NDArray[np.floating]) -> NDArray[np.float64]:
+    def design(self, lr: NDArray[np.floating], values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Order tiles by greedy experimental design: value, reduced by similarity to earlier tiles.
 
         A tile that is similar to an acquired tile adds little; the kriging kernel is the
@@ -248,7 +248,7 @@ class Observer:
 
         Args:
             lr: (s, R * r, C * r, lr_dim) projected LR tokens.
-            worth: (s, R, C) values >= 0; 0 for missing tiles.
+            values: (s, R, C) values >= 0; 0 for missing tiles.
 
         Returns:
             (s, R, C) gains, higher for earlier tiles.
@@ -267,13 +267,13 @@ class Observer:
                 "The policy design needs the kriging kernel as the similarity of tiles.",
                 "Train with --architecture kriged, or use --policy learned.",
             )
-        gains = np.zeros(worth.shape)
+        gains = np.zeros(values.shape)
         with torch.inference_mode():
             noise = float(kriging.log_noise.exp())
-            for scene, values in enumerate(worth):
-                n = values.size
+            for scene, value in enumerate(values):
+                n = value.size
                 kernel = kriging.kernel(self._tensor(lr[[scene]])).reshape(n, n).cpu().numpy()
-                order, gain = greedy_design(kernel, values.ravel(), noise)
+                order, gain = greedy_design(kernel, value.ravel(), noise)
                 # The gain is a running minimum with ties; keep the order of the design among them.
                 gains[scene].ravel()[order] = gain * (1 - 1e-9 * np.arange(n))
         return gains

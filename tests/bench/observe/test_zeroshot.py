@@ -86,7 +86,7 @@ def test_ours_is_judged_on_data_sets_from_lr_alone(seed):
 def test_an_image_is_read_as_the_overview_of_a_scene_is(seed):
     trial, observer = seed.trial, seed.observer
     number = int(trial.scenes[0])
-    raster = next(iter(overview_pool(seed.material.pairs).read([number])))
+    raster = next(iter(overview_pool(seed.material.pairs.overviews).read([number])))
     nothing = np.zeros(trial.valid[:1].shape, bool)
     done = observer.complete(trial.lr[:1], trial.hr[:1], nothing)
     expected = observer.to_text(done.tokens.mean(axis=(1, 2)))

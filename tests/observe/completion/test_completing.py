@@ -133,7 +133,7 @@ def test_all_that_is_given_is_used_and_what_is_missing_is_named(completing, tmp_
     shutil.copy(completing.world / f"images/{name}.tif", bought)
     shutil.copy(completing.world / f"images/{name}.tif", bought / "another.png.tif")
     found = job(completing, bought / f"{name}.tif").run(tmp_path / "out").record["summary"]
-    own = int(chosen.chosen[chosen.rows(first)].sum())
+    own = int(chosen.chosen[chosen.target.rows[first]].sum())
     assert found["observe"]["observed"] == 25
     assert found["observe"]["not_chosen_but_given"] == 25 - own
     assert found["observe"]["missing"] == 24 - own

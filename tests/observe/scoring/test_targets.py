@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -91,13 +89,12 @@ def test_the_cosine_of_the_paper_subtracts_a_constant_for_one_concept_and_one_ov
 
 
 @pytest.mark.parametrize("kind", ["lift", "z", "cosine"])
-def test_statistics_of_training_tiles_serve_others_and_survive_json(kind):
+def test_statistics_of_training_tiles_serve_others(kind):
     train, lr = np.random.default_rng(0).random((2, 30, 3))
     fitted = Similarity.fit(train, lr, kind)
-    stored = Similarity.from_dict(json.loads(json.dumps(fitted.to_dict())))
     some = slice(4, 9)
     kept = semantic_gain(train, lr, np.ones(3), similarity=kind)[some]
-    other = semantic_gain(train[some], lr[some], np.ones(3), similarity=kind, fitted=stored)
+    other = semantic_gain(train[some], lr[some], np.ones(3), similarity=kind, fitted=fitted)
     assert kept.tolist() == other.tolist()
 
 
@@ -126,13 +123,11 @@ def test_scales_by_hand():
 
 
 @pytest.mark.parametrize("kind", ["quantile", "ecdf", "scene_minmax", "scene_sum"])
-def test_scales_survive_json_and_stay_in_range(kind):
+def test_scales_stay_in_range(kind):
     values = np.random.default_rng(2).gamma(1, size=500)
     scale = Scale.fit(values, kind)
-    again = Scale.from_dict(json.loads(json.dumps(scale.to_dict())))
     scenes = np.arange(500) // 100
     mapped = scale(values, scenes)
-    assert (again(values, scenes) == mapped).all()
     assert 0 <= mapped.min() <= mapped.max() <= 1
 
 

@@ -100,7 +100,7 @@ def embedding_times(
 
 def _parts(material: TrainingData, rows: NDArray[np.int64]) -> tuple[Any, Any, Any, Any]:
     """Return a few overviews and tiles, each with its encoder."""
-    pairs, whole = material.pairs, overview_pool(material.pairs)
+    pairs, whole = material.pairs, overview_pool(material.pairs.overviews)
     overviews = whole.take(np.arange(min(_OVERVIEWS, len(whole))))
     low, high = bind(material.handles["lr"], whole), bind(material.handles["hr"], pairs.pool)
     return overviews, low, pairs.pool.take(rows[:_TILES]), high

@@ -21,8 +21,7 @@ from foveate.files import digest, write_parquet
 from foveate.models.heads import same_name
 from foveate.observe.completion.completing import open_completed
 from foveate.observe.completion.searching import concept_scores, observer_of, text_scores
-from foveate.observe.completion.zero_shot import zero_shot_dataset
-from foveate.observe.data.labels import concept_shares, present
+from foveate.observe.data.labels import present, shares_of_pairs
 from foveate.observe.data.pairs import open_pairs
 from foveate.observe.familiarity import caution
 from foveate.run import Run
@@ -276,7 +275,7 @@ def _truth(
     columns: list[int] = []
     labels = []
     for k, concept in enumerate(concepts):
-        shares = _shares(pairs, concept)
+        shares = shares_of_pairs(concept, pairs)
         if shares is not None and np.isfinite(shares[in_pairs[in_pairs >= 0]]).any():
             columns.append(k)
             labels.append(present(shares[:, None], [concept])[:, 0])
@@ -284,20 +283,6 @@ def _truth(
         return None
     rows = np.flatnonzero(in_pairs >= 0)
     return rows, columns, np.stack(labels, axis=1)[in_pairs[rows]]
-
-
-def _shares(pairs: Pairs, concept: Concept) -> NDArray[np.float32] | None:
-    """Return the (n,) shares of a concept in tiles; None without labels."""
-    for k, labelled in enumerate(pairs.concepts):
-        if pairs.shares is not None and same_name(labelled.name) == same_name(concept.name):
-            return pairs.shares[:, k]
-    legend = pairs.pool.legend
-    classes = {same_name(name) for name in legend.names} if legend is not None else set()
-    if pairs.pool.counts is None or not concept.classes:
-        return None
-    if not all(same_name(name) in classes for name in concept.classes):
-        return None
-    return concept_shares(pairs.pool, [concept])[:, 0]
 
 
 def _pairs(scenes: Completed) -> Pairs | None:
@@ -315,6 +300,3 @@ def _pairs(scenes: Completed) -> Pairs | None:
         if pairs.shares is not None or pairs.pool.counts is not None:
             return pairs
     return None
-
-
-__all__ = ["SCENES", "TILES", "By", "classify", "zero_shot_dataset"]

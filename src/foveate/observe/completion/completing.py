@@ -231,7 +231,7 @@ class Completion:
         """Return the hash of all inputs of a completed scene."""
         info = self.selected.target.overviews[number].source.info
         overview = [info.fingerprint, info.nodata, self.selected.job.bands]
-        tiles = [self.bands, self._tile_fingerprints(self.selected.rows(number))]
+        tiles = [self.bands, self._tile_fingerprints(self.selected.target.rows[number])]
         return digest([self.store.key, overview, tiles])
 
     @cached_property
@@ -275,7 +275,7 @@ class Completion:
         import pyarrow as pa
 
         selected, observer, name = self.selected, self.observer, self.selected.name(number)
-        rows, info = selected.rows(number), selected.ground(number)
+        rows, info = selected.target.rows[number], selected.ground(number)
         side, shape = observer.record.shape.hr_side, selected.target.shapes[number]
         index = tuple(selected.place[rows, 1:].T)
         observed = np.zeros(shape, bool)

@@ -231,7 +231,7 @@ class _Matcher:
             (row, col): split.window(i)
             for i, (row, col) in enumerate(zip(split.row.tolist(), split.col.tolist(), strict=True))
         }
-        for row in self._selected.rows(number).tolist():
+        for row in self._selected.target.rows[number].tolist():
             _, i, j = self._selected.place[row].tolist()
             self._put(row, View(source, windows[i, j], name), 1)
         return True
@@ -280,7 +280,7 @@ class _Matcher:
         `transform` maps pixels of the scene to pixels of the raster.
         """
         info, selected = source.info, self._selected
-        rows, tiles = selected.rows(number), selected.target.pool.tiles
+        rows, tiles = selected.target.rows[number], selected.target.pool.tiles
         assert tiles is not None  # noqa: S101  (targets are cut from scenes)
         rotated = max(abs(transform[0, 1]), abs(transform[1, 0])) > _MAX_SHEAR
         edges = []

@@ -329,14 +329,23 @@ def labels_of_pairs(
     """
     if not stated:
         return pairs.concepts, None if pairs.shares is None else pairs.present()
-    shares = np.full((len(pairs), len(stated)), np.nan, np.float32)
-    columns, classes = _labelled(pairs)
-    for k, concept in enumerate(stated):
-        if pairs.shares is not None and same_name(concept.name) in columns:
-            shares[:, k] = pairs.shares[:, columns[same_name(concept.name)]]
-        elif pairs.pool.counts is not None and set(map(same_name, concept.classes)) <= classes:
-            shares[:, k] = concept_shares(pairs.pool, [concept])[:, 0]
+    unknown = np.full(len(pairs), np.nan, np.float32)
+    known = [shares_of_pairs(concept, pairs) for concept in stated]
+    shares = np.stack([unknown if column is None else column for column in known], axis=1)
     return stated, None if np.isnan(shares).all() else present(shares, stated)
+
+
+def shares_of_pairs(concept: Concept, pairs: Pairs) -> NDArray[np.float32] | None:
+    """Return the (n,) shares of a concept in the tiles of pairs; None without labels of it.
+
+    The labels of the pairs come first, then the masks, if they have all classes of the concept.
+    """
+    columns, classes = _labelled(pairs)
+    if pairs.shares is not None and same_name(concept.name) in columns:
+        return pairs.shares[:, columns[same_name(concept.name)]]
+    if pairs.pool.counts is not None and set(map(same_name, concept.classes)) <= classes:
+        return concept_shares(pairs.pool, [concept])[:, 0]
+    return None
 
 
 def check_texts(stated: Sequence[Concept], pairs: Pairs, templates: str) -> None:

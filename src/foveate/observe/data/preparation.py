@@ -19,7 +19,6 @@ from foveate.observe.data.concepts import concepts_of
 from foveate.observe.data.labels import concept_shares, present
 from foveate.observe.data.pairs import LABELS, PAIRS, grid_of, times
 from foveate.observe.data.simulation import low_shape, psf_sigma, simulate, write_view
-from foveate.observe.options import RATIO
 from foveate.pool.quality import leave_out
 from foveate.pool.step import Refinement
 from foveate.progress import Meter
@@ -90,9 +89,8 @@ def check_options(job: PrepareJob, *, real: bool) -> None:
                 f"Omit --{name} or --lr.",
             )
     if not real:
-        ratio = RATIO if ratio is None else ratio
-        low_shape((1, 1), ratio)
-        psf_sigma(ratio, job.mtf)
+        low_shape((1, 1), job.scale)
+        psf_sigma(job.scale, job.mtf)
 
 
 def valid_overviews(real: Sequence[Scene], min_valid: float) -> Refinement:

@@ -234,7 +234,7 @@ def lr_probabilities(
         DataError: The concept is unknown to the observer.
     """
     head, column = _head(observer, pairs, what, device)
-    model: Any = bind(observer.handle("lr", device), overview_pool(pairs))
+    model: Any = bind(observer.handle("lr", device), overview_pool(pairs.overviews))
     shape = observer.record.shape
     tokens = encode_overviews(pairs, model, shape.lr_side, run=run, progress=progress)
     grids = np.zeros((len(pairs.overviews), *pairs.shape))

@@ -233,14 +233,19 @@ class Predictor(nn.Module):
         self.register_buffer("mu", torch.zeros(shape.hr_dim))
 
     def forward(
-        self, lr: torch.Tensor, hr: torch.Tensor, seen: torch.Tensor, *, passthrough: bool = False
+        self,
+        lr: torch.Tensor,
+        hr: torch.Tensor,
+        observed: torch.Tensor,
+        *,
+        passthrough: bool = False,
     ) -> Completed:
         """Complete scenes.
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
             hr: (b, R * k, C * k, hr_dim) HR tokens; unobserved tokens are ignored, including NaN.
-            seen: (b, R, C) bool mask of observed tiles.
+            observed: (b, R, C) bool mask of observed tiles.
             passthrough: Whether observed tokens are returned unchanged.
         """
         shape = self.shape
@@ -248,14 +253,14 @@ class Predictor(nn.Module):
         fill = self.fill.coarse(lr)
         base = fill if self.form.fill else torch.zeros_like(fill)
         # Pooling is within a tile, so unobserved tiles can be masked after it.
-        residual = torch.where(repeat(seen, q)[..., None], pooled(hr, pool) - base, 0.0)
-        doubt = (~seen).to(fill.dtype)
+        residual = torch.where(repeat(observed, q)[..., None], pooled(hr, pool) - base, 0.0)
+        doubt = (~observed).to(fill.dtype)
         if self.kriging is not None:
-            correction, doubt = self.kriging(lr, pooled(residual, q), seen)
+            correction, doubt = self.kriging(lr, pooled(residual, q), observed)
             base = base + repeat(correction, q)
-        tokens = repeat(base + self._predict_residual(lr, residual, seen, doubt), pool)
+        tokens = repeat(base + self._predict_residual(lr, residual, observed, doubt), pool)
         if passthrough:
-            tokens = torch.where(repeat(seen, shape.hr_side)[..., None], hr, tokens)
+            tokens = torch.where(repeat(observed, shape.hr_side)[..., None], hr, tokens)
         return Completed(tokens, fill, doubt)
 
     def _predict_residual(

@@ -324,7 +324,7 @@ class SamplerTask:
         val: Validation scenes, for early stopping.
         fills: LR fill of both, (s, R * k, C * k, hr_dim) each; cross-fitted for the training
             scenes, since errors of a fill on its own training scenes are too small.
-        worth: (s, R, C) supervision targets of both, 0 to 1 (Eq. 6).
+        values: (s, R, C) supervision targets of both, 0 to 1 (Eq. 6).
         device: Device of the training.
         ranking: Weight of the pairwise ranking loss.
         seed: Seed of the bootstrap samples of the ensemble.
@@ -336,7 +336,7 @@ class SamplerTask:
         train: Data,
         val: Data,
         fills: tuple[torch.Tensor, torch.Tensor],
-        worth: tuple[NDArray[np.floating], NDArray[np.floating]],
+        values: tuple[NDArray[np.floating], NDArray[np.floating]],
         device: torch.device,
         *,
         ranking: float = 0.1,
@@ -344,7 +344,7 @@ class SamplerTask:
     ) -> None:
         self.net = net.to(device)
         self.rows = len(train)
-        self._train, self._val, self._fills, self._worth = train, val, fills, worth
+        self._train, self._val, self._fills, self._values = train, val, fills, values
         self._device, self._ranking = device, ranking
         members = net.shape.ensemble
         drawn = rng(seed, "observe/ensemble").poisson(1.0, (len(train), members))
@@ -383,7 +383,7 @@ class SamplerTask:
         """Return inputs and targets of the linear part for the tiles of a training scene."""
         valid = self._train.valid[scene]
         fill = self._fills[0][[scene]].to(self._device).float()
-        values = torch.from_numpy(np.asarray(self._worth[0][scene][valid], np.float64))
+        values = torch.from_numpy(np.asarray(self._values[0][scene][valid], np.float64))
         return self.net.evidence(fill, valid.shape[0])[0][valid], values[:, None]
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
@@ -391,7 +391,7 @@ class SamplerTask:
         del draw  # the only randomness is dropout
         logits = self._logits(self._train, self._fills[0], rows)
         valid = torch.from_numpy(self._train.valid[rows]).to(self._device).flatten(1).float()
-        values = torch.from_numpy(np.asarray(self._worth[0][rows], np.float32)).to(self._device)
+        values = torch.from_numpy(np.asarray(self._values[0][rows], np.float32)).to(self._device)
         share = torch.from_numpy(self._weights[rows]).to(self._device)
         total = logits.new_zeros(())
         for member in range(logits.shape[-1]):
@@ -414,7 +414,7 @@ class SamplerTask:
         rows = np.arange(len(self._val))
         means = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
         scores = means.double().cpu().numpy()[self._val.valid]
-        values = np.asarray(self._worth[1], np.float64)[self._val.valid]
+        values = np.asarray(self._values[1], np.float64)[self._val.valid]
         scene = np.nonzero(self._val.valid)[0]
         order = np.argsort(-scores, kind="stable")
         total = np.zeros(len(rows))

@@ -20,12 +20,12 @@ scene of open water; so by default `Scale` is fitted on the whole training set.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe._check import finite, known
+from foveate.observe._check import check_finite, finite
 from foveate.observe.scoring.calibration import Calibration
 from foveate.registry import check_choice
 
@@ -108,16 +108,6 @@ class Scale:
             result[rows] = (v[rows] - low) / span if span > 0 else 0.0
         return result
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, JSON-ready."""
-        return {"kind": self.kind, "curve": None if self.curve is None else self.curve.to_dict()}
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Restore the output of `to_dict`."""
-        curve = stored["curve"]
-        return cls(stored["kind"], None if curve is None else Calibration.from_dict(curve))
-
 
 SimilarityKind = Literal["lift", "z", "cosine", "logit"]
 _KINDS = ("lift", "z", "cosine", "logit")
@@ -189,18 +179,6 @@ class Similarity:
                 f"This similarity was fitted on {self.centre.shape[1]}.",
             )
         return (x - self.centre[:, None]) / self.spread[:, None]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, JSON-ready."""
-        return {
-            "kind": self.kind, "centre": self.centre.tolist(), "spread": self.spread.tolist(),
-        }  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Restore the output of `to_dict`."""
-        centre, spread = (np.array(stored[key], np.float64) for key in ("centre", "spread"))
-        return cls(stored["kind"], centre, spread)
 
 
 def semantic_gain(
@@ -306,7 +284,8 @@ def surprise(hr: NDArray[np.floating], fill: NDArray[np.floating]) -> NDArray[np
         end = start + _BLOCK
         error = np.asarray(hr[start:end], np.float64) - np.asarray(fill[start:end], np.float64)
         result[start:end] = (error**2).reshape(len(error), -1).mean(axis=1)
-    return known(result, "tokens")
+    check_finite(result, "tokens")
+    return result
 
 
 def task_delta(loss_lr: ArrayLike, loss_hr: ArrayLike) -> NDArray[np.float64]:

@@ -72,6 +72,13 @@ class OverviewTiles:
         return places_of(self.pool)
 
     @cached_property
+    def rows(self) -> tuple[NDArray[np.int64], ...]:
+        """Rows of the tiles of each overview, ascending."""
+        number = self.place[:, 0]
+        order = np.argsort(number, kind="stable")
+        return tuple(np.split(order, np.searchsorted(number[order], range(1, len(self.shapes)))))
+
+    @cached_property
     def gsd(self) -> tuple[float, ...] | None:
         """GSD of each overview in metres; None if the GSD of any overview is unknown."""
         sizes = [metres_per_pixel(scene.source.info) for scene in self.overviews]
@@ -367,8 +374,6 @@ class TiledInference:
         """Yield rows of tiles, their (row, column) in a part, and (1, R * r, C * r, d) tokens."""
         record = self.observer.record
         place = self.target.place
-        by_scene = np.argsort(place[:, 0], kind="stable")
-        first = np.searchsorted(place[by_scene, 0], np.arange(len(self.target.shapes) + 1))
         for shape, members in _by_grid(self.target.shapes).items():
             pool, order = _windows(self.target, shape, members)
             tokens = encode_windows(
@@ -376,7 +381,7 @@ class TiledInference:
                 progress=self.progress,
             )  # fmt: skip
             for (scene, row, col), at in zip(members, order.tolist(), strict=True):
-                in_scene = by_scene[first[scene] : first[scene + 1]]
+                in_scene = self.target.rows[scene]
                 inner = place[in_scene, 1:] - (row, col)
                 inside = ((inner >= 0) & (inner < shape)).all(axis=1)
                 if inside.any():

@@ -37,6 +37,7 @@ from foveate.observe.selection.overviews import (
     resolutions,
 )
 from foveate.observe.selection.ranking import score_tiles
+from foveate.observe.totals.amounts import ground
 from foveate.pool.find import contents
 from foveate.pool.step import measure, opened_pool
 from foveate.pool.store import FILES, save_pool
@@ -58,11 +59,6 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 
-def areas(pool: Pool) -> NDArray[np.float64]:
-    """Return the (n,) valid area of tiles in square metres, or pixels without a georeference."""
-    return pool.costs()["area" if pool.georeferenced else "pixels"]
-
-
 def describe_selection(
     target: OverviewTiles, record: ObserverConfig, selection: Selection, *,
     notes: list[str], budget: Budget | None, threshold: float | None, expected: float | None,
@@ -80,7 +76,7 @@ def describe_selection(
         expected: Share of the area that the threshold is expected to select, or None.
         lr_cost: Cost of LR per area, as a share of the cost of HR.
     """
-    area = areas(target.pool)
+    area = ground(target.pool)
     chosen = area[selection.rows]
     share = obr(chosen, area)
     low, high, source = resolutions(target, record)
@@ -311,7 +307,7 @@ def cut_ranking(
         return ranking.at(budget), None, None
     if obr is not None:
         # Use raw scores: calibrated scores saturate at 1, where all larger raw scores would tie.
-        tau = threshold_for(obr, scores.raw, costs=areas(pool))
+        tau = threshold_for(obr, scores.raw, costs=ground(pool))
         chosen = over(scores.raw, tau)[ranking.rows]
         threshold, expected = float(calibration([tau])[0]), obr
     else:

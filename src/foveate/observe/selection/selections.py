@@ -139,9 +139,8 @@ def save_maps(path: Path, target: OverviewTiles, scores: TileScores) -> list[str
     score = np.full(len(target.pool), np.nan)
     score[scores.ranking.rows] = scores.ranking.score
     files = []
-    order, first = _by_scene(target)
     for number, (scene, shape) in enumerate(zip(target.overviews, target.shapes, strict=True)):
-        rows = order[first[number] : first[number + 1]]
+        rows = target.rows[number]
         _, row, col = target.place[rows].T
         grid = np.full((2, *shape), np.nan, np.float32)
         grid[0, row, col], grid[1, row, col] = score[rows], scores.sd[rows]
@@ -230,13 +229,6 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
 
 
-def _by_scene(target: OverviewTiles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of tiles sorted by scene, and the start of each scene."""
-    number = target.place[:, 0]
-    order = np.argsort(number, kind="stable")
-    return order, np.searchsorted(number[order], np.arange(len(target.overviews) + 1))
-
-
 _SELECT = "foveate observe select OVERVIEWS --observer OBSERVER --budget 12% --out RUN"
 
 
@@ -276,17 +268,13 @@ class Selected:
         """Return the metadata of the raster whose windows are the tiles of a scene."""
         return self.target.pool.scenes[scene].source.info
 
-    def rows(self, scene: int) -> NDArray[np.int64]:
-        """Return the rows of the tiles of a scene."""
-        return np.flatnonzero(self.place[:, 0] == scene)
-
     def tokens(
         self, observer: Observer, store: Run, device: str = "auto"
     ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
         """Yield scenes with tiles, their (R * r, C * r, lr_dim) projected LR tokens, and a mask.
 
-        The mask is True for tiles, in the order of `rows`, that are unlike the training, see
-        `Observer.project`.
+        The mask is True for tiles, in the order of `OverviewTiles.rows`, that are unlike the
+        training, see `Observer.project`.
 
         Args:
             observer: The observer.
@@ -296,7 +284,6 @@ class Selected:
         """
         side, dim = observer.record.shape.lr_side, observer.record.shape.lr_dim
         model = bind_lr(self.target, observer, self.job.bands, device)
-        counts = np.bincount(self.place[:, 0], minlength=len(self.target.shapes))
         incomplete: dict[int, tuple[int, NDArray[np.float32]]] = {}  # scenes with missing parts
         inference = TiledInference(self.target, observer, model, store)
         for rows, index, tokens in inference:
@@ -305,10 +292,10 @@ class Selected:
             height, width = (n * side for n in self.target.shapes[scene])
             count, grid = incomplete.pop(scene, (0, np.zeros((height, width, dim), np.float32)))
             grid[y : y + tokens.shape[1], x : x + tokens.shape[2]] = tokens[0]
-            if count + len(rows) < counts[scene]:
+            if count + len(rows) < len(self.target.rows[scene]):
                 incomplete[scene] = (count + len(rows), grid)
             else:
-                yield scene, grid, inference.beyond[self.rows(scene)]
+                yield scene, grid, inference.beyond[self.target.rows[scene]]
 
 
 def open_selected(path: str | Path) -> tuple[Path, dict[str, Any], SelectJob]:

@@ -201,7 +201,7 @@ def _by_scene(target: OverviewTiles, rasters: dict[str, Source], path: str) -> N
     warn(need_partners([scene.scene_id for scene in scenes], rasters, "covariate"))
     values = np.full(len(target.pool), np.nan)
     for number, scene in enumerate(scenes):
-        rows = np.flatnonzero(target.place[:, 0] == number)
+        rows = target.rows[number]
         raster = rasters[scene.scene_id].read(bands=[1])
         edges = [
             np.arange(n + 1) * side / n

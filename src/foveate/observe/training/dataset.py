@@ -136,7 +136,7 @@ class FeatureExtractor:
         handle = self._need("lr")
         if handle.family != FEATURES:
             check_same_bands(self._pairs)
-        pool = overview_pool(self._pairs)
+        pool = overview_pool(self._pairs.overviews)
         model: Any = bind(handle, pool)
         self._keep("lr", handle, model, pool.scenes)
         return encode_overviews(
@@ -202,7 +202,7 @@ class FeatureExtractor:
                 "Add --text-model MODEL; see foveate models.",
             )
         handle = self._job.handle("text") or self._need("hr")
-        pool = overview_pool(self._pairs)
+        pool = overview_pool(self._pairs.overviews)
         model: Any = bind(handle, pool)
         embeddings = embed(pool, model, run=self._store, progress=self._progress)
         return embeddings.x[rows_by_scene(pool, self._pairs.overviews)]
