@@ -72,14 +72,17 @@ def places(rows: int, cols: int, side: int, device: torch.device) -> torch.Tenso
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1)
 
 
-def code(place: torch.Tensor, width: int, longest: float = 64.0) -> torch.Tensor:
+_LONGEST = 64.0  # wavelength in tile sides
+
+
+def code(place: torch.Tensor, width: int) -> torch.Tensor:
     """Return the 2D sine-cosine position encoding (Vaswani et al. 2017, section 3.5).
 
     Args:
         place: (..., 2) positions in units of a tile side.
-        width: Length of the encoding; dimensions beyond a multiple of 4 are 0.
-        longest: Longest wavelength in tile sides; the shortest is 1, so that neighbouring tiles,
-            and the parts of a tile, have different encodings.
+        width: Length of the encoding; dimensions beyond a multiple of 4 are 0. The shortest
+            wavelength is a tile side, so that neighbouring tiles, and the parts of a tile, have
+            different encodings.
 
     Returns:
         (..., width).
@@ -87,7 +90,7 @@ def code(place: torch.Tensor, width: int, longest: float = 64.0) -> torch.Tensor
     n = width // 4
     # A single wavelength must be the longest, since the shortest has the same phase in all tiles.
     step = torch.arange(n, device=place.device) / (n - 1) if n > 1 else place.new_ones(n)
-    angle = place[..., None] * (2 * torch.pi) * longest**-step
+    angle = place[..., None] * (2 * torch.pi) * _LONGEST**-step
     waves = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)
     return torch.nn.functional.pad(waves, (0, width - waves.shape[-1]))
 

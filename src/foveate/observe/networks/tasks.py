@@ -326,7 +326,6 @@ class SamplerTask:
             scenes, since errors of a fill on its own training scenes are too small.
         values: (s, R, C) supervision targets of both, 0 to 1 (Eq. 6).
         device: Device of the training.
-        ranking: Weight of the pairwise ranking loss.
         seed: Seed of the bootstrap samples of the ensemble.
     """
 
@@ -339,13 +338,12 @@ class SamplerTask:
         values: tuple[NDArray[np.floating], NDArray[np.floating]],
         device: torch.device,
         *,
-        ranking: float = 0.1,
         seed: int = 0,
     ) -> None:
         self.net = net.to(device)
         self.rows = len(train)
         self._train, self._val, self._fills, self._values = train, val, fills, values
-        self._device, self._ranking = device, ranking
+        self._device = device
         members = net.shape.ensemble
         drawn = rng(seed, "observe/ensemble").poisson(1.0, (len(train), members))
         drawn[:, ~drawn.any(axis=0)] = 1  # a head without any scene would not be trained
@@ -398,9 +396,7 @@ class SamplerTask:
             weight = valid * share[:, [member]]
             arguments = logits[..., member].flatten(1), values.flatten(1), weight
             total = total + (
-                regression_loss(*arguments)
-                if self.net.shape.plain
-                else sampler_loss(*arguments, ranking=self._ranking)
+                regression_loss(*arguments) if self.net.shape.plain else sampler_loss(*arguments)
             )
         return total / logits.shape[-1]
 

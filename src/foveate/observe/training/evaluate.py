@@ -196,14 +196,14 @@ def area(values: Sequence[float]) -> float:
     return float(np.trapezoid(values, CURVE) / (CURVE[-1] - CURVE[0]))
 
 
-def efficiency(found: Mapping[str, Any], policy: str, *, oracle: str = "oracle-gain") -> float:
+def efficiency(found: Mapping[str, Any], policy: str) -> float:
     """Return the normalised efficiency of a policy: (policy - random) / (oracle - random).
 
     Computed from the areas under the curves with completion; NaN if the oracle is not better than
     random.
     """
     value, low, high = (
-        area(found["policies"][name]["ours"]) for name in (policy, "random", oracle)
+        area(found["policies"][name]["ours"]) for name in (policy, "random", "oracle-gain")
     )
     return (value - low) / (high - low) if high > low else float("nan")
 
@@ -234,18 +234,6 @@ def completions(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, Measures]:
     results["LR only"] = trial.measure(trial.completed(no_tiles, "fill"), no_tiles)
     results["full"] = trial.measure(trial.completed(all_tiles, "full"), all_tiles)
     return results
-
-
-def captures(
-    trial: Trial, policies: Sequence[str], evidence: Mapping[str, Any], share: float
-) -> dict[str, float]:
-    """Return the share of the true gain that each policy captures."""
-    gain = trial.truth["gain"]
-    shares = {}
-    for policy in policies:
-        seen = trial.first(trial.rank(policy, evidence), share)
-        shares[policy] = captured(gain, dense.from_grids(seen, trial.place))
-    return shares
 
 
 def neighbours(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, float]:
