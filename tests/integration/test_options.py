@@ -630,7 +630,7 @@ JOBS: dict[type[Job], Walk] = {
     SelectJob: Walk(
         {"images": ["{pairs}/overviews"], "observer": "{observer}", "budget": "40%",
          "device": "cpu"},
-        {"images": ["{low}"], "observer": "{observer2}", "budget": "10%",
+        {"images": ["{low}"], "observer": on("{observer2}", policy="learned"), "budget": "10%",
          "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
          "preset": on("paper", budget=None, threshold=0.8), "policy": on("uniform", base="learned"),
          "covariate": on("{dusk.tif}", policy="covariate", base="{lights.tif}"),

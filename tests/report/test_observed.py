@@ -41,7 +41,7 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
         ("Completed scenes", "0.650"), ("Overviews alone", "0.500"), ("Random tiles", "0.580"),
         ("All tiles observed", "0.800"), ("Completion adds", "+0.050"),
     ]  # fmt: skip
-    observing, chance, completion = page.verdicts
+    observing, chance, completion, absent = page.verdicts
     assert observing == (
         "Observing 12\u202f% of the tiles scores +0.150 over the overviews alone, 50\u202f% of "
         "the gain of observing all tiles."
@@ -53,6 +53,7 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
     assert completion == (
         "Completion scores +0.050 over the LR fill, a difference without an interval."
     )
+    assert absent == "No test tile shows tank: not part of the mAP."
     assert dict(page.facts)["Evaluated on"] == "1,140 tiles of 12 test scenes"
 
 

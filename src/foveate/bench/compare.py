@@ -38,8 +38,6 @@ class Comparison:
         block: Rows of a block are compared with each other.
         means: Measure -> mean over seeds.
         sds: Measure -> standard deviation over seeds; 0 for one seed.
-        seeds: Measure -> number of seeds with a value, for measures without a value (NaN) for some;
-            their means and standard deviations are over these seeds.
         reference: Label of the reference row.
         difference: Difference from the reference in the leading measure; None for the reference
             itself, and if all test scenes are one group.
@@ -49,19 +47,21 @@ class Comparison:
             Holm's method does not reject, or there are fewer than `FEWEST` clusters),
             "reference", or "".
         skipped: Reason why the row was not measured; it then has no figures.
+        seeds: Measure -> number of seeds with a value, for measures without a value (NaN) for some;
+            their means and standard deviations are over these seeds.
     """
 
     label: str
     block: str
     means: dict[str, float] = field(default_factory=dict)
     sds: dict[str, float] = field(default_factory=dict)
-    seeds: dict[str, int] = field(default_factory=dict)
     reference: str = ""
     difference: Difference | None = None
     p: float | None = None
     clusters: int = 0
     verdict: Verdict = ""
     skipped: str = ""
+    seeds: dict[str, int] = field(default_factory=dict)
 
 
 def compare(

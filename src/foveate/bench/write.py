@@ -41,7 +41,7 @@ def markdown(table: dict[str, Any]) -> str:
     lines = [f"# {table['title']}", "", _line(titles), _line(["---"] * len(titles))]
     for row in table["rows"]:
         label = f"{row['block']}: {row['label']}" if row["block"] else row["label"]
-        values = [label, *(_number(row["means"].get(c), row["seeds"].get(c)) for c in columns)]
+        values = [label, *(_number(row["means"].get(c), _seeds(row).get(c)) for c in columns)]
         if compared:
             values += [_difference(row), row["verdict"]]
         lines.append(_line(values))
@@ -76,7 +76,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _csv(table: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for row in table["rows"] for name in row["means"]))
-    partial = [name for name in names if any(name in row["seeds"] for row in table["rows"])]
+    partial = [name for name in names if any(name in _seeds(row) for row in table["rows"])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([
@@ -89,7 +89,7 @@ def _csv(table: dict[str, Any]) -> str:
         figures = (x for name in names for x in (row["means"].get(name), row["sds"].get(name)))
         writer.writerow([
             row["block"], row["label"], *figures,
-            *(row["seeds"].get(name, table["seeds"]) for name in partial), row["reference"],
+            *(_seeds(row).get(name, table["seeds"]) for name in partial), row["reference"],
             *(gap.get(key) for key in ("mean", "low", "high")), row["p"], row["verdict"],
         ])  # fmt: skip
     return text.getvalue()
@@ -97,6 +97,11 @@ def _csv(table: dict[str, Any]) -> str:
 
 def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(values) + " |"
+
+
+def _seeds(row: dict[str, Any]) -> dict[str, int]:
+    """Return measure -> number of seeds, where it is smaller; earlier tables do not have it."""
+    return row.get("seeds", {})
 
 
 def _number(value: float | None, seeds: int | None) -> str:
