@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.grid import Window
 from foveate.observe.familiarity import caution
+from foveate.select.constraints import Constraint
 from foveate.wording import plural
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def put_last(ranking: Ranking, blank: NDArray[np.bool_]) -> Ranking:
     """Move tiles to the end of a ranking, with a score of 0."""
     if not blank.any():
         return ranking
-    last = blank[ranking.rows]
-    order = np.concatenate([np.flatnonzero(~last), np.flatnonzero(last)])
-    score: NDArray[Any] = np.where(last, 0.0, ranking.score)[order]
-    return replace(ranking, rows=ranking.rows[order], score=score)
+    score = np.empty(ranking.n)
+    score[ranking.rows] = ranking.score
+    score[blank] = 0.0
+    rows = Constraint(ranking.n, last=np.flatnonzero(blank)).apply(ranking.rows)
+    return replace(ranking, rows=rows, score=score[rows])
 
 
 def doubts(target: OverviewTiles, scores: TileScores, selection: Selection) -> list[str]:
